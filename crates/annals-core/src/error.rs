@@ -1,0 +1,240 @@
+//! Errors, grouped by what the caller does about them.
+//!
+//! `Display` never repeats the source: print the chain through [`std::error::Error::source`].
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use crate::{AppendCondition, EventId, ExpectedVersion, InvalidName, Position, StreamId, Version};
+
+/// Why an append was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The store was closed. Open it again.
+    #[error("the store is closed; open it again")]
+    Closed,
+    /// The log has moved on. Reload, decide again, append again.
+    #[error(transparent)]
+    Conflict(Box<Conflict>),
+    /// Stored bytes are not what they must be. Stop, and have the store checked.
+    #[error("the store is damaged; stop, and have it checked")]
+    Corrupt(#[source] Fault),
+    /// It is not known whether the append was stored. Repeat it with the same event ids.
+    #[error("the outcome is unknown; repeat the append with the same event ids")]
+    Indeterminate(#[source] Fault),
+    /// The call itself is wrong. Fix it.
+    #[error(transparent)]
+    Invalid(Invalid),
+    /// The store cannot do it now; nothing was written. Retry later.
+    #[error("the store is not available; retry later")]
+    Unavailable(#[source] Fault),
+    /// The store can never do it. Use another store or another way.
+    #[error("this store does not support {0}")]
+    Unsupported(&'static str),
+}
+
+impl AppendError {
+    /// The error's group in one word, as used in the network API and in `docs/errors`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Conflict(_) => "conflict",
+            Self::Corrupt(_) => "corrupt",
+            Self::Indeterminate(_) => "indeterminate",
+            Self::Invalid(_) => "invalid",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
+}
+
+/// Why events could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The store was closed. Open it again.
+    #[error("the store is closed; open it again")]
+    Closed,
+    /// Stored bytes are not what they must be. Stop, and have the store checked.
+    #[error("the store is damaged; stop, and have it checked")]
+    Corrupt(#[source] Fault),
+    /// The call itself is wrong. Fix it.
+    #[error(transparent)]
+    Invalid(Invalid),
+    /// The store cannot do it now. Retry later.
+    #[error("the store is not available; retry later")]
+    Unavailable(#[source] Fault),
+    /// The store can never do it. Use another store or another way.
+    #[error("this store does not support {0}")]
+    Unsupported(&'static str),
+}
+
+impl ReadError {
+    /// The error's group in one word, as used in the network API and in `docs/errors`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Corrupt(_) => "corrupt",
+            Self::Invalid(_) => "invalid",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
+}
+
+impl From<ReadError> for AppendError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Closed => Self::Closed,
+            ReadError::Corrupt(fault) => Self::Corrupt(fault),
+            ReadError::Invalid(invalid) => Self::Invalid(invalid),
+            ReadError::Unavailable(fault) => Self::Unavailable(fault),
+            ReadError::Unsupported(what) => Self::Unsupported(what),
+        }
+    }
+}
+
+impl From<Conflict> for AppendError {
+    fn from(conflict: Conflict) -> Self {
+        Self::Conflict(Box::new(conflict))
+    }
+}
+
+impl From<Invalid> for AppendError {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl From<Invalid> for ReadError {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+/// What the log held against an append (S6): always a true conflict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Conflict {
+    /// An event matches a condition's query after the condition's position.
+    #[error(
+        "an event at position {found} matches an append condition that allows none after position \
+         {}; read again and decide again", condition.after
+    )]
+    Condition {
+        /// The condition that does not hold.
+        condition: AppendCondition,
+        /// The position of one event that breaks it.
+        found: Position,
+    },
+    /// A stream is not at the version that was expected.
+    #[error(
+        "stream {stream} was expected to be at {expected} but is at version {found}; read it again \
+         and decide again"
+    )]
+    Version {
+        /// The stream.
+        stream: StreamId,
+        /// What the append demanded.
+        expected: ExpectedVersion,
+        /// Where the stream is.
+        found: Version,
+    },
+}
+
+/// What is wrong with a call. Repeating it unchanged never helps.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// An append names the same event id twice.
+    #[error("event id {id} occurs twice in the append; give each event its own id")]
+    IdTwice {
+        /// The id.
+        id: EventId,
+    },
+    /// Some of an append's event ids are in the log already, but not as this append.
+    #[error(
+        "event id {id} is already stored at position {position}, but not by this append; repeat an \
+         append unchanged, or give new events new ids"
+    )]
+    IdsPartlyStored {
+        /// One id that is stored.
+        id: EventId,
+        /// Where it is stored.
+        position: Position,
+    },
+    /// Something is larger than the store accepts (S8).
+    #[error("{actual} is more than {limit} = {max}; send less at once")]
+    LimitExceeded {
+        /// The name of the limit, a field of [`Limits`](crate::Limits).
+        limit: &'static str,
+        /// Its value.
+        max: usize,
+        /// What was asked for.
+        actual: usize,
+    },
+    /// Metadata is not a JSON object.
+    #[error("metadata must be a JSON object")]
+    Metadata,
+    /// A name is not valid.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// An append has no events.
+    #[error("the append has no events; add at least one")]
+    NoEvents,
+    /// An append names the same stream twice.
+    #[error("stream {stream} occurs twice in the append; put its events together")]
+    StreamTwice {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A read gives bounds by version, but not of one stream.
+    #[error("version bounds need a read of one stream; use positions instead")]
+    VersionsWithoutStream,
+}
+
+/// What a store was doing when it failed, and why it failed.
+#[derive(Debug)]
+pub struct Fault {
+    doing: Cow<'static, str>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Fault {
+    /// A fault without a deeper reason. `doing` reads like "reading stream account-1".
+    #[must_use]
+    pub fn new(doing: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            doing: doing.into(),
+            source: None,
+        }
+    }
+
+    /// A fault with its reason.
+    #[must_use]
+    pub fn because(
+        doing: impl Into<Cow<'static, str>>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            doing: doing.into(),
+            source: Some(source.into()),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.doing)
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,55 @@
+//! The words and the store contract of Annals, and a store in memory.
+//!
+//! Everything else knows this crate; it knows nothing else. Follow an event through it:
+//! [`NewEvent`] → [`Append`] → [`EventStore::append`] → [`RecordedEvent`] → [`Read`] or
+//! [`Subscribe`].
+//!
+//! ```
+//! use annals_core::{
+//!     Data, EventStoreExt, EventType, ExpectedVersion, MemoryStore, NewEvent, Read, StreamId,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = MemoryStore::new();
+//! let account = StreamId::new("account-1")?;
+//! let opened = NewEvent::new(EventType::new("AccountOpened")?, Data::json(r#"{"owner":"Ada"}"#));
+//! store.append_to(account.clone(), ExpectedVersion::NoStream, [opened]).await?;
+//!
+//! let history = store.read_to_end(Read::stream(account)).await?;
+//! assert_eq!(history[0].event_type.as_str(), "AccountOpened");
+//! # Ok(()) }
+//! ```
+
+mod append;
+mod catalog;
+mod clock;
+pub mod error;
+mod event;
+mod id;
+mod limits;
+mod memory;
+mod metadata;
+mod name;
+mod position;
+mod query;
+mod read;
+mod store;
+pub mod subscription;
+mod timestamp;
+
+pub use append::{Append, AppendCondition, Receipt, StreamAppend, StreamReceipt};
+pub use catalog::{Stats, StreamCatalog, StreamInfo, StreamInfos};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{AppendError, Conflict, Fault, Invalid, ReadError};
+pub use event::{ContentType, Data, NewEvent, RecordedEvent, Tags};
+pub use id::EventId;
+pub use limits::Limits;
+pub use memory::MemoryStore;
+pub use metadata::Metadata;
+pub use name::{Category, EventType, InvalidName, NameFault, StreamId, Tag};
+pub use position::{ExpectedVersion, Position, Version};
+pub use query::{Query, QueryItem};
+pub use read::{Direction, EventStream, Read, Scope};
+pub use store::{EventStore, EventStoreExt};
+pub use subscription::{Notice, Subscribe, SubscribeFrom, Subscription};
+pub use timestamp::{InvalidTimestamp, Timestamp};

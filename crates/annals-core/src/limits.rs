@@ -1,0 +1,116 @@
+//! Every input has a named limit with a default (S8).
+
+use crate::error::Invalid;
+use crate::{Append, NewEvent, Query};
+
+/// What a store accepts. Names themselves are bounded by their own `BYTES_MAX`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Events of one append.
+    pub append_events_max: usize,
+    /// Bytes of one append: data, metadata, types and tags of its events together.
+    pub append_bytes_max: usize,
+    /// Streams of one append.
+    pub append_streams_max: usize,
+    /// Conditions of one append.
+    pub append_conditions_max: usize,
+    /// Bytes of one event's data.
+    pub event_data_bytes_max: usize,
+    /// Bytes of one event's metadata.
+    pub event_metadata_bytes_max: usize,
+    /// Tags of one event.
+    pub event_tags_max: usize,
+    /// Items of one query.
+    pub query_items_max: usize,
+    /// Types, tags, categories and streams of one item of a query together.
+    pub query_item_terms_max: usize,
+}
+
+impl Limits {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
+        append_events_max: 4_096,
+        append_bytes_max: 16 * 1024 * 1024,
+        append_streams_max: 512,
+        append_conditions_max: 64,
+        event_data_bytes_max: 4 * 1024 * 1024,
+        event_metadata_bytes_max: 64 * 1024,
+        event_tags_max: 64,
+        query_items_max: 64,
+        query_item_terms_max: 128,
+    };
+
+    /// Checks the sizes of an append.
+    ///
+    /// # Errors
+    /// [`Invalid::LimitExceeded`], naming the limit.
+    pub fn check_append(&self, append: &Append) -> Result<(), Invalid> {
+        within(
+            "append_streams_max",
+            self.append_streams_max,
+            append.streams.len(),
+        )?;
+        within(
+            "append_conditions_max",
+            self.append_conditions_max,
+            append.conditions.len(),
+        )?;
+        within(
+            "append_events_max",
+            self.append_events_max,
+            append.events().count(),
+        )?;
+        append
+            .events()
+            .try_for_each(|event| self.check_event(event))?;
+        let bytes = append.events().map(NewEvent::bytes).sum();
+        within("append_bytes_max", self.append_bytes_max, bytes)?;
+        append
+            .conditions
+            .iter()
+            .try_for_each(|condition| self.check_query(&condition.query))
+    }
+
+    /// Checks the sizes of a query.
+    ///
+    /// # Errors
+    /// [`Invalid::LimitExceeded`], naming the limit.
+    pub fn check_query(&self, query: &Query) -> Result<(), Invalid> {
+        within("query_items_max", self.query_items_max, query.items().len())?;
+        query.items().iter().try_for_each(|item| {
+            let terms =
+                item.types.len() + item.tags.len() + item.categories.len() + item.streams.len();
+            within("query_item_terms_max", self.query_item_terms_max, terms)
+        })
+    }
+
+    fn check_event(&self, event: &NewEvent) -> Result<(), Invalid> {
+        within(
+            "event_data_bytes_max",
+            self.event_data_bytes_max,
+            event.data.bytes.len(),
+        )?;
+        let metadata = event.metadata.as_json().len();
+        within(
+            "event_metadata_bytes_max",
+            self.event_metadata_bytes_max,
+            metadata,
+        )?;
+        within("event_tags_max", self.event_tags_max, event.tags.len())
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+fn within(limit: &'static str, max: usize, actual: usize) -> Result<(), Invalid> {
+    if actual > max {
+        Err(Invalid::LimitExceeded { limit, max, actual })
+    } else {
+        Ok(())
+    }
+}
