@@ -1,1 +1,27 @@
 //! The embedded store of Annals, on SQLite.
+//!
+//! One file, in WAL mode, with an fsync for every acknowledged append. One thread writes and
+//! lets waiting callers share a transaction; several threads read beside it. Several processes
+//! may use the same file.
+//!
+//! Follow an append through the files: [`store`](SqliteStore) → `writer` → `append`; and a read:
+//! `store` → `read` → `query` → `row`. `schema` has the tables.
+
+mod append;
+mod catalog;
+mod check;
+mod fault;
+mod number;
+mod open;
+mod query;
+mod read;
+mod reader;
+mod row;
+mod schema;
+mod store;
+mod stream;
+mod transaction;
+mod writer;
+
+pub use open::{Check, OpenError, Options};
+pub use store::SqliteStore;

@@ -1,0 +1,81 @@
+//! Checking a file before it is used.
+
+use rusqlite::Connection;
+
+use crate::open::{Check, OpenError};
+
+/// How many of the newest events are checked against their indexes when opening.
+const TAIL_EVENTS: i64 = 256;
+
+/// Looks for damage, as thoroughly as asked.
+pub(crate) fn check(connection: &Connection, check: Check) -> Result<(), OpenError> {
+    match check {
+        Check::Tail => check_events(connection, TAIL_EVENTS),
+        Check::Full => {
+            check_pages(connection)?;
+            check_events(connection, i64::MAX)
+        }
+    }
+}
+
+fn check_pages(connection: &Connection) -> Result<(), OpenError> {
+    let verdict: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        Ok(())
+    } else {
+        Err(OpenError::Damaged(verdict))
+    }
+}
+
+/// What must hold of every event, each as a query for one that breaks it among the newest.
+///
+/// Each reads the table by position and asks an index about it, so that both must agree.
+const FAULTS: &[(&str, &str)] = &[
+    (
+        "is missing from the index of its stream, or another event has its place there",
+        "NOT EXISTS (SELECT 1 FROM annals_events i INDEXED BY annals_events_by_stream
+                     WHERE i.stream = e.stream AND i.version = e.version AND i.position = e.position)",
+    ),
+    (
+        "does not follow the version before it",
+        "e.version > 1 AND NOT EXISTS (
+             SELECT 1 FROM annals_events b INDEXED BY annals_events_by_stream
+             WHERE b.stream = e.stream AND b.version = e.version - 1 AND b.position < e.position)",
+    ),
+    (
+        "is missing from the index of ids",
+        "NOT EXISTS (SELECT 1 FROM annals_events i INDEXED BY annals_events_by_id
+                     WHERE i.id = e.id AND i.position = e.position)",
+    ),
+    (
+        "has an unknown type",
+        "NOT EXISTS (SELECT 1 FROM annals_types t WHERE t.id = e.type)",
+    ),
+    (
+        "is not where its append has its next event",
+        "e.append_index > 0 AND NOT EXISTS (
+             SELECT 1 FROM annals_events b
+             WHERE b.position = e.position - 1 AND b.append_index = e.append_index - 1
+                 AND b.recorded_at = e.recorded_at)",
+    ),
+];
+
+fn check_events(connection: &Connection, count: i64) -> Result<(), OpenError> {
+    for (fault, broken) in FAULTS {
+        // The conditions are constants of this file; only the count is a parameter.
+        let mut statement = connection.prepare(&format!(
+            "SELECT e.position FROM annals_events e NOT INDEXED
+             WHERE e.position > (SELECT coalesce(max(position), 0) FROM annals_events) - ?1
+                 AND {broken} LIMIT 1"
+        ))?;
+        let mut rows = statement.query([count])?;
+        if let Some(row) = rows.next()? {
+            let position: i64 = row.get(0)?;
+            return Err(OpenError::Damaged(format!(
+                "the event at position {position} {fault}"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! Opening a store: its options, its connections, and what can be wrong with the file.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_core::{Clock, Limits, SystemClock};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::{SqliteStore, check, schema};
+
+/// How to open a store. Start from [`SqliteStore::options`].
+///
+/// ```
+/// use annals_sqlite::{Check, SqliteStore};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("annals.db");
+/// let store = SqliteStore::options().readers(2).check(Check::Full).open(&path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "options do nothing until `open` is called"]
+pub struct Options {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    readers: NonZeroUsize,
+    busy_timeout: Duration,
+    check: Check,
+}
+
+/// How thoroughly a file is checked when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Check {
+    /// The newest events and every index over them: some milliseconds, whatever the size.
+    #[default]
+    Tail,
+    /// Every page, every event and every index: minutes for gigabytes.
+    Full,
+}
+
+impl Options {
+    pub(crate) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        Self {
+            clock: Arc::new(SystemClock),
+            limits: Limits::DEFAULT,
+            readers: NonZeroUsize::new(cores.clamp(2, 8)).expect("at least 2"),
+            busy_timeout: Duration::from_secs(5),
+            check: Check::Tail,
+        }
+    }
+
+    /// Where `recorded_at` comes from; the machine's clock by default.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What the store accepts; [`Limits::DEFAULT`] by default.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How many threads read, at least one; as many as the machine has cores by default,
+    /// between 2 and 8. Each holds a connection with 4 MiB of cache.
+    pub fn readers(mut self, readers: usize) -> Self {
+        self.readers = NonZeroUsize::new(readers).unwrap_or(NonZeroUsize::MIN);
+        self
+    }
+
+    /// How long an append waits while another process holds the file's write lock before it
+    /// answers `Unavailable`; 5 seconds by default.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// How thoroughly the file is checked first; [`Check::Tail`] by default.
+    pub fn check(mut self, check: Check) -> Self {
+        self.check = check;
+        self
+    }
+
+    /// Opens the file, creating it when it does not exist, and starts the store's threads.
+    ///
+    /// The file may be open in other processes, and may hold the application's own tables.
+    /// Blocks for some milliseconds, longer for [`Check::Full`].
+    ///
+    /// # Errors
+    /// [`OpenError`], when the file is not a database, is damaged, or was written by a newer
+    /// version of this crate.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
+        let path = path.as_ref();
+        let mut writer = self.connect(path, Role::Writer)?;
+        schema::migrate(&mut writer)?;
+        check::check(&writer, self.check)?;
+        let readers = (0..self.readers.get())
+            .map(|_| self.connect(path, Role::Reader))
+            .collect::<Result<_, _>>()?;
+        SqliteStore::start(self, writer, readers)
+    }
+
+    fn connect(&self, path: &Path, role: Role) -> Result<Connection, OpenError> {
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        if role == Role::Writer {
+            flags |= OpenFlags::SQLITE_OPEN_CREATE;
+        }
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(|source| OpenError::File {
+                path: path.to_owned(),
+                source,
+            })?;
+        connection.busy_timeout(self.busy_timeout)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        if role == Role::Writer {
+            let mode: String =
+                connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+            if mode != "wal" {
+                return Err(OpenError::NoWal {
+                    path: path.to_owned(),
+                });
+            }
+        }
+        connection.execute_batch(role.pragmas())?;
+        Ok(connection)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Reader,
+    Writer,
+}
+
+impl Role {
+    /// `synchronous = FULL` is what makes an acknowledged append survive power loss (S2).
+    ///
+    /// The write-ahead log is folded into the file once it has 8192 pages (32 MiB): rarely
+    /// enough that few appends meet it, often enough that the file stays short.
+    fn pragmas(self) -> &'static str {
+        match self {
+            Self::Writer => {
+                "PRAGMA synchronous = FULL;
+                 PRAGMA wal_autocheckpoint = 8192;
+                 PRAGMA cache_size = -24576;
+                 PRAGMA temp_store = MEMORY;
+                 PRAGMA trusted_schema = OFF;"
+            }
+            Self::Reader => {
+                "PRAGMA query_only = ON;
+                 PRAGMA cache_size = -4096;
+                 PRAGMA temp_store = MEMORY;
+                 PRAGMA trusted_schema = OFF;"
+            }
+        }
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file holds something else than it must.
+    #[error("the store is damaged: {0}; restore it from a backup, or ask for help with a copy")]
+    Damaged(String),
+    /// The file cannot be opened.
+    #[error("cannot open {}; check that its directory exists and may be written to", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The file system cannot hold a write-ahead log.
+    #[error(
+        "{} cannot use a write-ahead log; put it on a local disk, not on a network file system or \
+         in memory", path.display()
+    )]
+    NoWal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no SQLite database.
+    #[error("the file is not an SQLite database; choose another path")]
+    NotADatabase,
+    /// SQLite failed.
+    #[error("cannot prepare the store")]
+    Sqlite(#[source] rusqlite::Error),
+    /// A thread could not be started.
+    #[error("cannot start the store's threads")]
+    Thread(#[source] std::io::Error),
+    /// A newer version of this crate has changed the tables.
+    #[error("the store has schema version {found}, this build knows {known}; use a newer build")]
+    TooNew {
+        /// The version in the file.
+        found: usize,
+        /// The newest version this build knows.
+        known: usize,
+    },
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase,
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),
+            _ => Self::Sqlite(error),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! From a query to the lists of positions that answer it.
+//!
+//! The indexes hold one list for each type, for each type within a category, for each type
+//! under a tag, and for each stream; whatever an item asks is an expression over those.
+
+pub(crate) mod postings;
+
+use annals_core::{Category, Direction, EventType, Query, QueryItem, StreamId, Tag};
+use rusqlite::{Connection, OptionalExtension, Params, Result};
+
+use crate::stream::version_at;
+use postings::{Postings, Source};
+
+/// Names a stored list of positions.
+#[derive(Debug)]
+pub(crate) enum Key {
+    Category(Category, i64),
+    Stream(StreamId),
+    Tag(Tag, i64),
+    Type(i64),
+}
+
+/// The stored lists, cut to the positions above `after` and up to `up_to`.
+pub(crate) struct Lists<'c> {
+    pub(crate) connection: &'c Connection,
+    pub(crate) after: i64,
+    pub(crate) up_to: i64,
+    pub(crate) direction: Direction,
+}
+
+/// The expression for a query that does not match everything.
+pub(crate) fn plan(connection: &Connection, query: &Query) -> Result<Postings<Key>> {
+    let items = query.items().iter().map(|item| plan_item(connection, item));
+    Ok(Postings::any(items.collect::<Result<Vec<_>>>()?))
+}
+
+/// The position of some event above `after` that matches, if there is one.
+pub(crate) fn find_after(
+    connection: &Connection,
+    query: &Query,
+    after: i64,
+) -> Result<Option<i64>> {
+    if query.is_all() {
+        let newest = crate::stream::newest_position(connection)?;
+        return Ok(Some(newest).filter(|&newest| newest > after));
+    }
+    let direction = Direction::Forward;
+    let lists = Lists {
+        connection,
+        after,
+        up_to: i64::MAX,
+        direction,
+    };
+    plan(connection, query)?.seek(&lists, after.saturating_add(1), direction)
+}
+
+fn plan_item(connection: &Connection, item: &QueryItem) -> Result<Postings<Key>> {
+    let wanted = type_ids(connection, &item.types)?;
+    let wanted = wanted.as_deref();
+    let mut parts = Vec::new();
+    for tag in &item.tags {
+        let types = types_or(wanted, || types_under_tag(connection, tag))?;
+        parts.push(lists(types, |id| Key::Tag(tag.clone(), id)));
+    }
+    if !item.is_anywhere() {
+        parts.push(plan_places(connection, item, wanted)?);
+    }
+    // Tags and categories bring their types along; streams, and types alone, do not.
+    if let Some(wanted) = wanted
+        && (parts.is_empty() || !item.streams.is_empty())
+    {
+        parts.push(lists(wanted.to_vec(), Key::Type));
+    }
+    Ok(Postings::All(parts))
+}
+
+fn plan_places(
+    connection: &Connection,
+    item: &QueryItem,
+    wanted: Option<&[i64]>,
+) -> Result<Postings<Key>> {
+    let mut places: Vec<_> = item.streams.iter().cloned().map(Key::Stream).collect();
+    for category in &item.categories {
+        let types = types_or(wanted, || types_in_category(connection, category))?;
+        places.extend(
+            types
+                .into_iter()
+                .map(|id| Key::Category(category.clone(), id)),
+        );
+    }
+    Ok(Postings::any(places.into_iter().map(Postings::list)))
+}
+
+fn lists(types: Vec<i64>, key: impl Fn(i64) -> Key) -> Postings<Key> {
+    Postings::any(types.into_iter().map(|id| Postings::list(key(id))))
+}
+
+fn types_or(wanted: Option<&[i64]>, all: impl FnOnce() -> Result<Vec<i64>>) -> Result<Vec<i64>> {
+    wanted.map_or_else(all, |wanted| Ok(wanted.to_vec()))
+}
+
+/// The ids of the types that are wanted and occur in the log; `None` when any type is.
+fn type_ids(connection: &Connection, types: &[EventType]) -> Result<Option<Vec<i64>>> {
+    if types.is_empty() {
+        return Ok(None);
+    }
+    let mut statement = connection.prepare_cached("SELECT id FROM annals_types WHERE name = ?1")?;
+    let mut ids = Vec::with_capacity(types.len());
+    for event_type in types {
+        ids.extend(
+            statement
+                .query_row([event_type.as_str()], |row| row.get::<_, i64>(0))
+                .optional()?,
+        );
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(Some(ids))
+}
+
+fn types_under_tag(connection: &Connection, tag: &Tag) -> Result<Vec<i64>> {
+    distinct(
+        connection,
+        "SELECT type FROM annals_tags WHERE tag = ?1 AND type > ?2 ORDER BY type LIMIT 1",
+        tag.as_str(),
+    )
+}
+
+fn types_in_category(connection: &Connection, category: &Category) -> Result<Vec<i64>> {
+    distinct(
+        connection,
+        "SELECT type FROM annals_events INDEXED BY annals_events_by_category
+         WHERE category = ?1 AND type > ?2 ORDER BY type LIMIT 1",
+        category.as_str(),
+    )
+}
+
+/// The distinct types below a prefix of an index: one look-up each, however long the lists.
+fn distinct(connection: &Connection, next: &str, prefix: &str) -> Result<Vec<i64>> {
+    let mut statement = connection.prepare_cached(next)?;
+    let mut types = Vec::new();
+    let mut last = i64::MIN;
+    while let Some(found) = statement
+        .query_row((prefix, last), |row| row.get::<_, i64>(0))
+        .optional()?
+    {
+        types.push(found);
+        last = found;
+    }
+    Ok(types)
+}
+
+/// The same statement in both directions.
+macro_rules! ordered {
+    ($direction:expr, $select:literal, $by:literal) => {
+        match $direction {
+            Direction::Forward => concat!($select, " ORDER BY ", $by, " ASC LIMIT ?1"),
+            Direction::Backward => concat!($select, " ORDER BY ", $by, " DESC LIMIT ?1"),
+        }
+    };
+}
+
+impl Source for Lists<'_> {
+    type Key = Key;
+    type Error = rusqlite::Error;
+
+    fn fetch(&self, key: &Key, from: i64, count: usize) -> Result<Vec<i64>> {
+        let (low, high) = match self.direction {
+            Direction::Forward => (from.max(self.after.saturating_add(1)), self.up_to),
+            Direction::Backward => (self.after.saturating_add(1), from.min(self.up_to)),
+        };
+        if low > high {
+            return Ok(Vec::new());
+        }
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        match key {
+            Key::Category(category, id) => self.positions(
+                ordered!(
+                    self.direction,
+                    "SELECT position FROM annals_events INDEXED BY annals_events_by_category
+                     WHERE position BETWEEN ?2 AND ?3 AND category = ?4 AND type = ?5",
+                    "position"
+                ),
+                (count, low, high, category.as_str(), id),
+            ),
+            Key::Stream(stream) => {
+                // Within a stream, position order is version order (S4).
+                let low = version_at(self.connection, stream, low - 1)? + 1;
+                let high = version_at(self.connection, stream, high)?;
+                self.positions(
+                    ordered!(
+                        self.direction,
+                        "SELECT position FROM annals_events INDEXED BY annals_events_by_stream
+                         WHERE version BETWEEN ?2 AND ?3 AND stream = ?4",
+                        "version"
+                    ),
+                    (count, low, high, stream.as_str()),
+                )
+            }
+            Key::Tag(tag, id) => self.positions(
+                ordered!(
+                    self.direction,
+                    "SELECT position FROM annals_tags
+                     WHERE position BETWEEN ?2 AND ?3 AND tag = ?4 AND type = ?5",
+                    "position"
+                ),
+                (count, low, high, tag.as_str(), id),
+            ),
+            Key::Type(id) => self.positions(
+                ordered!(
+                    self.direction,
+                    "SELECT position FROM annals_events INDEXED BY annals_events_by_type
+                     WHERE position BETWEEN ?2 AND ?3 AND type = ?4",
+                    "position"
+                ),
+                (count, low, high, id),
+            ),
+        }
+    }
+}
+
+impl Lists<'_> {
+    fn positions(&self, select: &str, params: impl Params) -> Result<Vec<i64>> {
+        let mut statement = self.connection.prepare_cached(select)?;
+        statement.query_map(params, |row| row.get(0))?.collect()
+    }
+}

@@ -1,0 +1,246 @@
+//! The store: hands each call to the thread that does it.
+
+use std::sync::Arc;
+
+use annals_core::subscription::follow;
+use annals_core::{
+    Append, AppendError, Category, Clock, Conflict, EventStore, EventStream, Fault, Limits,
+    Position, Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe, Subscription,
+};
+use async_trait::async_trait;
+use crossbeam_channel::Sender;
+use futures_util::stream;
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use crate::fault::read_error;
+use crate::number::{position, stored_position};
+use crate::open::{OpenError, Options};
+use crate::query::find_after;
+use crate::reader::{Reader, Readers};
+use crate::stream::newest_position;
+use crate::writer::{Pending, Request, Rhythm, Writer};
+use crate::{catalog, read};
+
+/// A condition that looks further back than this is checked by a reader first.
+const LOOK_BACK_MAX: u64 = 512;
+
+/// A log in an SQLite file. Clones share it.
+///
+/// Every guarantee S1 to S10 holds, also with several processes on one file. Threads of its own
+/// do the work, so it can be used from any async runtime.
+///
+/// ```
+/// use annals_core::{Data, EventStoreExt, EventType, ExpectedVersion, NewEvent, Read, StreamId};
+/// use annals_sqlite::SqliteStore;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("annals.db");
+/// let store = SqliteStore::open(&path)?;
+/// let account = StreamId::new("account-1")?;
+/// let opened = NewEvent::new(EventType::new("AccountOpened")?, Data::json("{}"));
+/// store.append_to(account.clone(), ExpectedVersion::NoStream, [opened]).await?;
+/// store.close().await;
+///
+/// let store = SqliteStore::open(&path)?;
+/// assert_eq!(store.read_to_end(Read::stream(account)).await?.len(), 1);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    readers: Readers,
+    writer: Sender<Request>,
+    head: watch::Receiver<Position>,
+}
+
+impl SqliteStore {
+    /// Opens a file with the default options, creating it when it does not exist.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, OpenError> {
+        Self::options().open(path)
+    }
+
+    /// Options for opening a file.
+    pub fn options() -> Options {
+        Options::new()
+    }
+
+    pub(crate) fn start(
+        options: Options,
+        connection: Connection,
+        readers: Vec<Connection>,
+    ) -> Result<Self, OpenError> {
+        let newest = newest_position(&connection)?;
+        let (head_sender, head) = watch::channel(position(newest));
+        let (writer, requests) = crossbeam_channel::unbounded();
+        let clock = Arc::clone(&options.clock);
+        let work = Writer {
+            requests,
+            head: head_sender,
+            clock,
+            rhythm: Rhythm::default(),
+        };
+        std::thread::Builder::new()
+            .name("annals-writer".into())
+            .spawn(move || work.run(&connection))
+            .map_err(OpenError::Thread)?;
+        let readers = Readers::start(readers).map_err(OpenError::Thread)?;
+        let Options { clock, limits, .. } = options;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                clock,
+                limits,
+                readers,
+                writer,
+                head,
+            }),
+        })
+    }
+
+    /// Stores every append that was asked for, then stops writing and ends all subscriptions.
+    ///
+    /// Appends asked for later are answered with [`AppendError::Closed`]; reads still work as
+    /// long as somebody holds the store. Dropping the last clone does the same without
+    /// waiting for it.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.shared.writer.send(Request::Close(done)).is_ok() {
+            // An error means that the writer had stopped before.
+            let _ = closed.await;
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Looks for conflicts with conditions that reach far back, and narrows them to what may
+    /// come from now on, so that the one writer never looks far for anybody.
+    ///
+    /// A conflict found here is as true as one found later, because events never go away.
+    async fn check_ahead(&self, append: Append) -> Result<Append, AppendError> {
+        let known = self.shared.head.borrow().get();
+        let looks_far_back = |after: Position| after.get().saturating_add(LOOK_BACK_MAX) < known;
+        if !append
+            .conditions
+            .iter()
+            .any(|condition| looks_far_back(condition.after))
+        {
+            return Ok(append);
+        }
+        let checked = self.shared.readers.run(move |reader| {
+            check_conditions(reader, append)
+                .map_err(|error| read_error("checking conditions", error))
+        });
+        match checked.await? {
+            Ok(append) => Ok(append),
+            Err(conflict) => Err(conflict.into()),
+        }
+    }
+}
+
+/// The append with its conditions narrowed, or the conflict that stands against it.
+///
+/// An append that is stored already is left as it is, for the writer to recognise (S7).
+fn check_conditions(
+    reader: &Reader,
+    mut append: Append,
+) -> rusqlite::Result<Result<Append, Conflict>> {
+    // Taken first: whatever is appended meanwhile stands after it and is left to the writer.
+    let newest = newest_position(&reader.connection)?;
+    for index in 0..append.conditions.len() {
+        let condition = &append.conditions[index];
+        let after = stored_position(condition.after);
+        match find_after(&reader.connection, &condition.query, after)? {
+            Some(_) if is_any_stored(&reader.connection, &append)? => return Ok(Ok(append)),
+            Some(found) => {
+                let (condition, found) = (condition.clone(), position(found));
+                return Ok(Err(Conflict::Condition { condition, found }));
+            }
+            None => {
+                append.conditions[index].after = condition.after.max(position(newest));
+            }
+        }
+    }
+    Ok(Ok(append))
+}
+
+fn is_any_stored(connection: &Connection, append: &Append) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM annals_events WHERE id = ?1")?;
+    for event in append.events() {
+        if statement.exists([event.id.as_bytes()])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[async_trait]
+impl EventStore for SqliteStore {
+    fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        append.check(&self.shared.limits)?;
+        let append = self.check_ahead(append).await?;
+        let (answer, answered) = oneshot::channel();
+        let request = Request::Append(Pending { append, answer });
+        self.shared
+            .writer
+            .send(request)
+            .map_err(|_| AppendError::Closed)?;
+        answered.await.unwrap_or_else(|_| {
+            Err(AppendError::Indeterminate(Fault::new(
+                "appending: the writer has stopped",
+            )))
+        })
+    }
+
+    fn read(&self, read: Read) -> EventStream {
+        match read.check(&self.shared.limits) {
+            Ok(()) => read::read(self.shared.readers.clone(), read),
+            Err(invalid) => Box::pin(stream::iter([Err(invalid.into())])),
+        }
+    }
+
+    fn subscribe(&self, subscribe: Subscribe) -> Subscription {
+        if let Err(invalid) = self.shared.limits.check_query(&subscribe.query) {
+            return Box::pin(stream::iter([Err(invalid.into())]));
+        }
+        let head = self.shared.head.clone();
+        // A closed writer has closed the heads as well, which the subscription notices.
+        let _ = self.shared.writer.send(Request::Watch);
+        let store = self.clone();
+        follow(move |read| store.read(read), head, subscribe)
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        let newest = self.shared.readers.run(|reader| {
+            newest_position(&reader.connection)
+                .map_err(|error| read_error("finding the head", error))
+        });
+        newest.await.map(position)
+    }
+}
+
+#[async_trait]
+impl StreamCatalog for SqliteStore {
+    fn streams(&self, category: Option<Category>) -> StreamInfos {
+        catalog::streams(self.shared.readers.clone(), category)
+    }
+
+    async fn stats(&self) -> Result<Stats, ReadError> {
+        catalog::stats(&self.shared.readers).await
+    }
+}

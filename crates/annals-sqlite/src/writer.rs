@@ -1,0 +1,276 @@
+//! The one thread that writes.
+//!
+//! It takes all appends that wait and stores them in one transaction, so that many callers share
+//! one fsync, and answers each caller by itself. While it waits for work it also watches for
+//! what other processes append, on behalf of subscribers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use annals_core::{Append, AppendError, Clock, Fault, Position, Receipt};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rusqlite::{Connection, Result};
+use tokio::sync::{oneshot, watch};
+
+use crate::append::{Appender, Outcome};
+use crate::fault::is_damage;
+use crate::number::position;
+use crate::stream::{newest, newest_position};
+
+/// The most events stored in one transaction, unless a single append has more.
+const GROUP_EVENTS_MAX: usize = 4_096;
+/// How often the file is asked for the appends of others while somebody subscribes.
+const WATCH_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What the writer is asked to do.
+pub(crate) enum Request {
+    Append(Pending),
+    /// Stop, after everything asked before is done.
+    Close(oneshot::Sender<()>),
+    /// Somebody subscribes from now on.
+    Watch,
+}
+
+/// An append whose caller waits.
+pub(crate) struct Pending {
+    pub(crate) append: Append,
+    pub(crate) answer: oneshot::Sender<std::result::Result<Receipt, AppendError>>,
+}
+
+pub(crate) struct Writer {
+    pub(crate) requests: Receiver<Request>,
+    pub(crate) head: watch::Sender<Position>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rhythm: Rhythm,
+}
+
+/// How long to wait for a group to fill.
+///
+/// Callers that were answered together tend to come back together, a moment later. Without
+/// patience the first of them would be stored alone while the others wait for its fsync.
+#[derive(Debug, Default)]
+pub(crate) struct Rhythm {
+    callers: usize,
+    commit: Duration,
+}
+
+impl Rhythm {
+    /// When to stop waiting for as many callers as last time: at once for a single one.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.commit / 4
+    }
+
+    fn is_complete(&self, callers: usize) -> bool {
+        callers >= self.callers
+    }
+}
+
+/// Whether the writer goes on.
+enum Next {
+    Continue,
+    Stop(Option<oneshot::Sender<()>>),
+}
+
+impl Writer {
+    /// Works until it is told to close, or nobody can ask any more.
+    pub(crate) fn run(mut self, connection: &Connection) {
+        let closed = match self.work(connection) {
+            Ok(closed) => closed,
+            Err(error) => {
+                tracing::error!(%error, "the writer cannot start");
+                None
+            }
+        };
+        // Whoever asked after the close has nothing stored, and may know it.
+        while let Ok(request) = self.requests.try_recv() {
+            if let Request::Append(pending) = request {
+                let _ = pending.answer.send(Err(AppendError::Closed));
+            }
+        }
+        // Closing the channel of heads ends every subscription.
+        drop(self);
+        if let Some(closed) = closed {
+            let _ = closed.send(());
+        }
+    }
+
+    fn work(&mut self, connection: &Connection) -> Result<Option<oneshot::Sender<()>>> {
+        let mut appender = Appender::new(connection)?;
+        self.publish(newest_position(connection)?);
+        let mut seen_version = data_version(connection)?;
+        loop {
+            let next = match self.requests.recv_timeout(self.patience()) {
+                Ok(Request::Append(first)) => self.store_group(connection, &mut appender, first),
+                Ok(Request::Close(done)) => Next::Stop(Some(done)),
+                Ok(Request::Watch) | Err(RecvTimeoutError::Timeout) => Next::Continue,
+                Err(RecvTimeoutError::Disconnected) => Next::Stop(None),
+            };
+            if let Next::Stop(done) = next {
+                return Ok(done);
+            }
+            let version = data_version(connection)?;
+            if version != seen_version {
+                seen_version = version;
+                self.publish(newest_position(connection)?);
+            }
+        }
+    }
+
+    /// How long to wait for a request before looking for the appends of others.
+    fn patience(&self) -> Duration {
+        if self.head.receiver_count() > 1 {
+            WATCH_INTERVAL
+        } else {
+            Duration::from_secs(3600)
+        }
+    }
+
+    fn publish(&self, head: i64) {
+        let head = position(head);
+        self.head.send_if_modified(|known| {
+            let moved = head > *known;
+            *known = head.max(*known);
+            moved
+        });
+    }
+
+    /// Stores the first append and those that wait behind it, and answers their callers.
+    fn store_group(
+        &mut self,
+        connection: &Connection,
+        appender: &mut Appender<'_>,
+        first: Pending,
+    ) -> Next {
+        let (group, next) = self.gather(first);
+        let outcomes = match self.store(connection, appender, &group) {
+            Ok(outcomes) => outcomes,
+            Err(failure) => {
+                appender.forget();
+                tracing::error!(error = %failure.to_append_error(), "storing appends failed");
+                for pending in group {
+                    let _ = pending.answer.send(Err(failure.to_append_error()));
+                }
+                let poisoned = matches!(failure, Failure::Commit(_));
+                return if poisoned { Next::Stop(None) } else { next };
+            }
+        };
+        for (pending, outcome) in group.into_iter().zip(outcomes) {
+            // A caller that has gone away needs no answer.
+            let _ = pending.answer.send(outcome);
+        }
+        next
+    }
+
+    fn gather(&self, first: Pending) -> (Vec<Pending>, Next) {
+        let deadline = self.rhythm.deadline();
+        let mut events = first.append.events().count();
+        let mut group = vec![first];
+        while events < GROUP_EVENTS_MAX {
+            let request = if self.rhythm.is_complete(group.len()) {
+                self.requests.try_recv().ok()
+            } else {
+                self.requests.recv_deadline(deadline).ok()
+            };
+            match request {
+                Some(Request::Append(pending)) => {
+                    events += pending.append.events().count();
+                    group.push(pending);
+                }
+                Some(Request::Close(done)) => return (group, Next::Stop(Some(done))),
+                Some(Request::Watch) => {}
+                None => break,
+            }
+        }
+        (group, Next::Continue)
+    }
+
+    fn store(
+        &mut self,
+        connection: &Connection,
+        appender: &mut Appender<'_>,
+        group: &[Pending],
+    ) -> std::result::Result<Vec<Outcome>, Failure> {
+        let transaction = Transaction::begin(connection).map_err(Failure::Begin)?;
+        let mut newest = newest(connection).map_err(Failure::Write)?;
+        let before = newest.position;
+        let mut outcomes = Vec::with_capacity(group.len());
+        for pending in group {
+            let outcome = appender
+                .append(&pending.append, self.clock.now(), &mut newest)
+                .map_err(Failure::Write)?;
+            outcomes.push(outcome);
+        }
+        if newest.position > before {
+            let started = Instant::now();
+            transaction.commit().map_err(Failure::Commit)?;
+            self.rhythm = Rhythm {
+                callers: group.len(),
+                commit: started.elapsed(),
+            };
+            self.publish(newest.position);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// A write transaction that is rolled back unless it is committed.
+struct Transaction<'c> {
+    connection: &'c Connection,
+}
+
+impl<'c> Transaction<'c> {
+    fn begin(connection: &'c Connection) -> Result<Self> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self { connection })
+    }
+
+    fn commit(self) -> Result<()> {
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "rolling back failed");
+        }
+    }
+}
+
+/// Where storing a group failed: what decides on what its callers may believe.
+enum Failure {
+    Begin(rusqlite::Error),
+    Write(rusqlite::Error),
+    /// The events may or may not have reached the disk. A failed fsync is never tried again:
+    /// the kernel may have dropped the very pages it could not write.
+    Commit(rusqlite::Error),
+}
+
+impl Failure {
+    /// The same failure for one more caller.
+    fn to_append_error(&self) -> AppendError {
+        let because = |doing, error: &rusqlite::Error| Fault::because(doing, error.to_string());
+        match self {
+            Self::Begin(error) => {
+                AppendError::Unavailable(because("waiting for the file's write lock", error))
+            }
+            Self::Write(error) if is_damage(error) => {
+                AppendError::Corrupt(because("storing the append", error))
+            }
+            Self::Write(error) => AppendError::Unavailable(because("storing the append", error)),
+            Self::Commit(error) => {
+                AppendError::Indeterminate(because("committing the append", error))
+            }
+        }
+    }
+}
+
+/// Changes when another connection, of this process or another, has committed.
+fn data_version(connection: &Connection) -> Result<i64> {
+    connection
+        .prepare_cached("PRAGMA data_version")?
+        .query_row([], |row| row.get(0))
+}
