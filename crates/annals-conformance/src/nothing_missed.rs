@@ -1,0 +1,225 @@
+//! S5: a reader that has seen a position will never find a new event at or before it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use annals_core::{
+    Append, ExpectedVersion, Notice, Position, Query, QueryItem, Read, RecordedEvent, Subscribe,
+};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::Backend;
+use crate::probe::{Probe, same_events};
+use crate::storm::{storm, together};
+use crate::words::{category, events, stream, typed};
+
+use ExpectedVersion::Any;
+
+const WRITERS: usize = 32;
+const APPENDS: usize = 6;
+
+/// 32 writers over shared and own streams, counting what they have finished.
+async fn write(store: &Probe, finished: Arc<AtomicUsize>) {
+    let count = finished.clone();
+    let outcomes = storm(store, WRITERS, APPENDS, move |writer, number| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let kind = ["Red", "Green", "Blue"][(writer + number) % 3];
+        Append::to(
+            stream(format!("own-{writer}")),
+            Any,
+            events(kind, 1 + number % 3),
+        )
+        .and_to(
+            stream(format!("shared-{}", number % 2)),
+            Any,
+            events(kind, 1),
+        )
+    })
+    .await;
+    for outcome in &outcomes {
+        outcome.receipt();
+    }
+    finished.store(usize::MAX, Ordering::Relaxed);
+}
+
+fn queries() -> [Query; 4] {
+    [
+        Query::all(),
+        typed(["Red"]),
+        Query::of(QueryItem::new().category(category("shared"))),
+        Query::stream(stream("shared-1")).or(QueryItem::new().stream(stream("own-3"))),
+    ]
+}
+
+/// Pollers go on from the last position they have seen, and end with the whole log.
+pub(crate) async fn s5_pollers_miss_nothing(backend: &dyn Backend) {
+    let store = Probe::open(backend).await;
+    let finished = Arc::new(AtomicUsize::new(0));
+    let pollers = together(queries().len(), |n| {
+        let (store, finished) = (store.clone(), finished.clone());
+        async move {
+            let query = queries()[n].clone();
+            let mut seen = Vec::new();
+            loop {
+                let over = finished.load(Ordering::Relaxed) == usize::MAX;
+                let last = seen.last().map_or(Position::START, last_position);
+                let read = Read::query(query.clone())
+                    .after(last)
+                    .limit(7 + 50 * n as u64);
+                let more = store.read(read).await;
+                if over && more.is_empty() {
+                    return (query, seen);
+                }
+                seen.extend(more);
+            }
+        }
+    });
+    let (pollers, ()) = tokio::join!(pollers, write(&store, finished.clone()));
+    for (query, seen) in pollers {
+        let expected = store.read(Read::query(query.clone())).await;
+        same_events(&format!("what a poller of {query:?} saw"), &expected, &seen);
+    }
+    store.log().await;
+}
+
+fn last_position(event: &RecordedEvent) -> Position {
+    event.position
+}
+
+/// What was read up to a head is all there will ever be up to it.
+pub(crate) async fn s5_nothing_new_appears_up_to_a_head(backend: &dyn Backend) {
+    let store = Probe::open(backend).await;
+    assert_eq!(
+        store.head().await,
+        Position::START,
+        "the head of an empty log"
+    );
+    let finished = Arc::new(AtomicUsize::new(0));
+    let watching = async {
+        let mut seen = Vec::new();
+        while finished.load(Ordering::Relaxed) != usize::MAX {
+            let head = store.head().await;
+            seen.push((head, store.read(Read::all().up_to(head)).await));
+            tokio::task::yield_now().await;
+        }
+        seen
+    };
+    let (seen, ()) = tokio::join!(watching, write(&store, finished.clone()));
+    let log = store.log().await;
+    for (head, events) in seen {
+        let end = log.partition_point(|event| event.position <= head);
+        same_events(
+            &format!("what was read up to head {head}"),
+            &log[..end],
+            &events,
+        );
+    }
+}
+
+/// An acknowledged append lies at or before the head, and can be read.
+pub(crate) async fn s5_the_head_covers_what_is_acknowledged(backend: &dyn Backend) {
+    let store = Probe::open(backend).await;
+    together(16, |writer| {
+        let store = store.clone();
+        async move {
+            for _ in 0..3 {
+                let append = Append::to(stream(format!("own-{writer}")), Any, events("Made", 2));
+                let receipt = store.accepts(append).await;
+                let head = store.head().await;
+                assert!(
+                    head >= receipt.last_position,
+                    "head {head} after {receipt:?}"
+                );
+                let bounds = Read::all().up_to(receipt.last_position).backward().limit(1);
+                let last = store.read(bounds).await;
+                assert_eq!(last[0].position, receipt.last_position);
+            }
+        }
+    })
+    .await;
+}
+
+/// Subscribers keep joining, at every moment and from anywhere, while 32 writers write. Each must
+/// see every event behind its start, once and in order.
+pub(crate) async fn s5_subscribers_joining_a_storm_miss_nothing(backend: &dyn Backend) {
+    let store = Probe::open(backend).await;
+    let finished = Arc::new(AtomicUsize::new(0));
+    let joiners = together(24, |n| {
+        let (store, finished) = (store.clone(), finished.clone());
+        async move {
+            let mut random = SmallRng::seed_from_u64(n as u64);
+            let moment = n * WRITERS * APPENDS / 24;
+            while finished.load(Ordering::Relaxed) < moment {
+                tokio::task::yield_now().await;
+            }
+            let known = store.read(Read::all()).await;
+            let start = match known.len() {
+                0 => Position::START,
+                count => known[random.random_range(0..count)].position,
+            };
+            let query = queries()[n % 4].clone();
+            let subscribe = Subscribe::query(query.clone()).after(start);
+            let mut follower = store.subscribe(subscribe);
+            let mut seen = Vec::new();
+            while finished.load(Ordering::Relaxed) != usize::MAX {
+                // Level-triggered: the end of the storm is looked at after each notice, and the
+                // mark that is appended behind the storm makes one more notice certain.
+                if let Notice::Event(event) = follower.next().await {
+                    seen.push(event);
+                }
+            }
+            seen.extend(follower.up_to(store.head().await).await);
+            (query, start, seen)
+        }
+    });
+    let writing = async {
+        write(&store, finished.clone()).await;
+        store
+            .accepts(Append::to(stream("mark"), Any, events("Red", 1)))
+            .await;
+    };
+    let (joiners, ()) = tokio::join!(joiners, writing);
+    for (query, start, seen) in joiners {
+        let expected = store.read(Read::query(query.clone()).after(start)).await;
+        let what = format!("what a subscriber to {query:?} after {start} saw");
+        same_events(&what, &expected, &seen);
+    }
+    store.log().await;
+}
+
+/// Subscribers from the head see an unbroken end of the log.
+pub(crate) async fn s5_subscribers_from_the_head_miss_nothing(backend: &dyn Backend) {
+    let store = Probe::open(backend).await;
+    let finished = Arc::new(AtomicUsize::new(0));
+    let joiners = together(12, |n| {
+        let (store, finished) = (store.clone(), finished.clone());
+        async move {
+            while finished.load(Ordering::Relaxed) < n * WRITERS * APPENDS / 12 {
+                tokio::task::yield_now().await;
+            }
+            let before = store.head().await;
+            let mut follower = store.subscribe(Subscribe::all().from_head());
+            let mark = Append::to(stream(format!("mark-{n}")), Any, events("Joined", 1));
+            let (mut seen, from) = follower.until_caught_up().await;
+            let receipt = store.accepts(mark).await;
+            seen.extend(follower.up_to(receipt.last_position).await);
+            (before, from, receipt.last_position, seen)
+        }
+    });
+    let (joiners, ()) = tokio::join!(joiners, write(&store, finished.clone()));
+    let log = store.log().await;
+    for (before, from, mark, seen) in joiners {
+        let start = seen
+            .first()
+            .map_or(from, |event| Position::new(event.position.get() - 1));
+        assert!(
+            start >= before,
+            "from the head, yet behind {start} instead of {before}"
+        );
+        let end = seen.last().map_or(from, last_position).max(mark);
+        let expected = store.read(Read::all().after(start).up_to(end)).await;
+        same_events("what a subscriber from the head saw", &expected, &seen);
+        assert!(log.iter().any(|event| event.position == mark));
+    }
+}
