@@ -6,6 +6,8 @@ use super::{File, Finding, Tree};
 
 /// The files that may touch clocks, random sources and id generators.
 const SEAMS: &[&str] = &[
+    // Decides how long somebody waits, never what is recorded.
+    "crates/annals/src/retry.rs",
     "crates/annals-core/src/clock.rs",
     "crates/annals-core/src/id.rs",
 ];
@@ -183,7 +185,7 @@ mod tests {
         let attribute = format!("fn a() {{\n    #[expect({SEAM_LINT}, reason = \"\")]\n}}\n");
         let elsewhere = Tree::of([("crates/annals/src/a.rs", &attribute)]);
         assert_eq!(seams_are_the_only_exceptions(&elsewhere)[0].line, 2);
-        let seam = Tree::of([(SEAMS[0], &attribute)]);
+        let seam = Tree::of([(SEAMS[1], &attribute)]);
         assert_eq!(seams_are_the_only_exceptions(&seam), []);
     }
 
