@@ -1,1 +1,135 @@
-//! Being written.
+//! Event sourcing for Rust.
+//!
+//! An application records what happened, and derives everything else from it. This is a bank
+//! account:
+//!
+//! ```
+//! use annals::{Aggregate, Annals, Apply, Command, Event, MemoryStore, Version};
+//!
+//! #[derive(Debug, Event)]
+//! enum AccountEvent {
+//!     AccountOpened { owner: String },
+//!     MoneyDeposited { amount: u64 },
+//!     MoneyWithdrawn { amount: u64 },
+//! }
+//! use AccountEvent::*;
+//!
+//! /// What the events add up to.
+//! #[derive(Debug, Default, Aggregate)]
+//! #[aggregate(category = "account", event = AccountEvent)]
+//! struct Account {
+//!     balance: Option<u64>,
+//! }
+//!
+//! impl Apply<AccountEvent> for Account {
+//!     fn apply(&mut self, event: AccountEvent) {
+//!         self.balance = match event {
+//!             AccountOpened { .. } => Some(0),
+//!             MoneyDeposited { amount } => self.balance.map(|held| held.saturating_add(amount)),
+//!             MoneyWithdrawn { amount } => self.balance.map(|held| held.saturating_sub(amount)),
+//!         };
+//!     }
+//! }
+//!
+//! /// What may be asked of an account, and may be refused.
+//! #[derive(Clone)]
+//! enum AccountCommand {
+//!     Open { owner: String },
+//!     Deposit { amount: u64 },
+//!     Withdraw { amount: u64 },
+//! }
+//! use AccountCommand::*;
+//!
+//! #[derive(Debug, thiserror::Error)]
+//! enum Refusal {
+//!     #[error("the account is open already")]
+//!     AlreadyOpen,
+//!     #[error("only {held} is in the account")]
+//!     InsufficientFunds { held: u64 },
+//!     #[error("the account is not open; open it first")]
+//!     NotOpen,
+//!     #[error("that is more than an account can hold")]
+//!     TooMuch,
+//! }
+//! use Refusal::*;
+//!
+//! impl Command<Account> for AccountCommand {
+//!     type Error = Refusal;
+//!
+//!     fn decide(self, account: &Account) -> Result<Vec<AccountEvent>, Refusal> {
+//!         match (self, account.balance) {
+//!             (Open { owner }, None) => Ok(vec![AccountOpened { owner }]),
+//!             (Open { .. }, Some(_)) => Err(AlreadyOpen),
+//!             (_, None) => Err(NotOpen),
+//!             (Deposit { amount }, Some(held)) if held.checked_add(amount).is_none() => Err(TooMuch),
+//!             (Deposit { amount }, Some(_)) => Ok(vec![MoneyDeposited { amount }]),
+//!             (Withdraw { amount }, Some(held)) if amount > held => Err(InsufficientFunds { held }),
+//!             (Withdraw { amount }, Some(_)) => Ok(vec![MoneyWithdrawn { amount }]),
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let bank = Annals::new(MemoryStore::new());
+//! bank.execute("ACC_123", Open { owner: "Ada".into() }).await?;
+//! bank.execute("ACC_123", Deposit { amount: 100 }).await?;
+//! let receipt = bank.execute("ACC_123", Withdraw { amount: 50 }).await?;
+//! assert_eq!((receipt.state.balance, receipt.version.get()), (Some(50), 3));
+//!
+//! let refused = bank.execute("ACC_123", Withdraw { amount: 60 }).await.unwrap_err();
+//! assert_eq!(refused.to_string(), "only 50 is in the account");
+//!
+//! let before = bank.load_as_of::<Account>("ACC_123", Version::new(2)).await?;
+//! assert_eq!(before.state.balance, Some(100));
+//! # Ok(()) }
+//! ```
+//!
+//! # The way of a command
+//!
+//! A [`Command`] is [executed](Annals::execute) on an [`Aggregate`], which is folded from the
+//! [`Event`]s of one stream. What it decides is appended to the store, unless the stream has
+//! changed meanwhile; then it decides again. [`Annals::load`] gives the aggregate as it is,
+//! [`Annals::load_as_of`] as it was at any version or moment, and [`Annals::history`] what
+//! happened to it.
+//!
+//! # The store
+//!
+//! Behind an [`Annals`] stands any [`EventStore`]: [`MemoryStore`] for tests and, with the
+//! feature `sqlite`, which is on by default, `SqliteStore` for a file.
+
+mod aggregate;
+mod command;
+mod error;
+mod event;
+mod execute;
+mod handle;
+mod history;
+mod load;
+mod retry;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+pub use aggregate::{Aggregate, Apply};
+pub use annals_macros::{Aggregate, Event};
+pub use command::Command;
+pub use error::{DecodeError, DecodeFault, EncodeError, EncodeFault, ExecuteError, LoadError};
+pub use event::Event;
+pub use execute::Executed;
+pub use handle::Annals;
+pub use history::{History, Recorded};
+pub use load::{AsOf, Loaded};
+pub use retry::RetryPolicy;
+
+pub use annals_core::{
+    Append, AppendCondition, AppendError, Category, Clock, Conflict, ContentType, Data, Direction,
+    EventId, EventStore, EventStoreExt, EventStream, EventType, ExpectedVersion, Fault, Invalid,
+    InvalidName, InvalidTimestamp, Limits, ManualClock, MemoryStore, Metadata, NameFault, NewEvent,
+    Notice, Position, Query, QueryItem, Read, ReadError, Receipt, RecordedEvent, Scope, Stats,
+    StreamAppend, StreamCatalog, StreamId, StreamInfo, StreamInfos, StreamReceipt, Subscribe,
+    SubscribeFrom, Subscription, SystemClock, Tag, Tags, Timestamp, Version,
+};
+
+#[cfg(feature = "sqlite")]
+pub use annals_sqlite::{self as sqlite, SqliteStore};

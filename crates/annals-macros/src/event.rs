@@ -1,0 +1,347 @@
+//! `#[derive(Event)]`.
+//!
+//! The derive writes two hidden shadows of the enum for serde, so that the enum itself need not
+//! derive anything: for encoding a *remote* enum, which serialises the user's value where it
+//! is; for decoding one struct for each variant, so that the stored bytes are parsed straight
+//! into the fields of the variant that the event's type names.
+
+use std::collections::HashSet;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, LitInt, LitStr, Result, Variant};
+
+use crate::attribute::{Mistakes, check_name, check_not_generic, read_pairs, set_once};
+
+/// As `annals_core::EventType::BYTES_MAX`.
+const TYPE_BYTES_MAX: usize = 256;
+/// As `annals_core::Tag::BYTES_MAX`.
+const TAG_BYTES_MAX: usize = 512;
+
+const ENUM_KNOWS: &str = "`#[event(..)]` stands on variants, with `name = \"..\"` and \
+                          `version = ..`, and on fields, with `tag = \"..\"`";
+const VARIANT_KNOWS: &str = "`#[event(..)]` on a variant knows `name = \"..\"` and `version = ..`; \
+                             `tag = \"..\"` stands on a field";
+const FIELD_KNOWS: &str = "`#[event(..)]` on a field knows `tag = \"..\"`";
+
+/// One type of event: a variant that was found to be right.
+struct EventType<'a> {
+    variant: &'a Variant,
+    name: LitStr,
+    schema_version: u32,
+    tags: Vec<FieldTag>,
+}
+
+/// A field whose value becomes a tag.
+struct FieldTag {
+    /// How a pattern names the field: its name, or `0`.
+    member: syn::Member,
+    key: LitStr,
+}
+
+pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
+    let types = parse(input)?;
+    let name = &input.ident;
+    let (encoder, encode) = encoding(name, &types);
+    let (structs, decode) = decoding(&types);
+    let names = types.iter().map(|event| &event.name);
+    Ok(quote! {
+        const _: () = {
+            #encoder
+            #structs
+
+            #[automatically_derived]
+            impl ::annals::Event for #name {
+                const TYPES: &'static [&'static str] = &[#(#names),*];
+
+                fn encode(
+                    &self,
+                ) -> ::core::result::Result<::annals::NewEvent, ::annals::EncodeError> {
+                    #encode
+                }
+
+                fn decode(
+                    record: &::annals::RecordedEvent,
+                ) -> ::core::result::Result<Self, ::annals::DecodeError> {
+                    #decode
+                }
+            }
+        };
+    })
+}
+
+fn parse(input: &DeriveInput) -> Result<Vec<EventType<'_>>> {
+    let Data::Enum(data) = &input.data else {
+        return Err(Error::new(
+            input.ident.span(),
+            "events are derived for an enum, one variant for each type of event: \
+             `enum AccountEvent { AccountOpened { owner: String }, .. }`",
+        ));
+    };
+    let mut mistakes = Mistakes::default();
+    let not_generic = "events cannot be generic, because what is stored has one shape; remove the \
+                       parameters";
+    mistakes.note(check_not_generic(&input.generics, not_generic));
+    mistakes.note(read_pairs(&input.attrs, "event", ENUM_KNOWS, |_, _| {
+        Ok(false)
+    }));
+    if let Some(attr) = serde_attrs(&input.attrs).next() {
+        let fault = "serde's attributes have no effect on the enum of events; put them on its \
+                     variants or fields";
+        mistakes.add(Error::new_spanned(attr, fault));
+    }
+    if data.variants.is_empty() {
+        let fault = "there is no event in this enum; add a variant for each type of event";
+        mistakes.add(Error::new(input.ident.span(), fault));
+    }
+    let types: Vec<_> = data
+        .variants
+        .iter()
+        .filter_map(|variant| mistakes.note(parse_variant(variant)))
+        .collect();
+    let mut names = HashSet::new();
+    for event in types
+        .iter()
+        .filter(|event| !names.insert(event.name.value()))
+    {
+        let fault = format!(
+            "two events have the name {:?}, so that a stored one could be either; give this one \
+             another name",
+            event.name.value()
+        );
+        mistakes.add(Error::new(event.name.span(), fault));
+    }
+    mistakes.into_result()?;
+    Ok(types)
+}
+
+fn parse_variant(variant: &Variant) -> Result<EventType<'_>> {
+    let mut mistakes = Mistakes::default();
+    let mut name: Option<LitStr> = None;
+    let mut version: Option<LitInt> = None;
+    mistakes.note(read_pairs(
+        &variant.attrs,
+        "event",
+        VARIANT_KNOWS,
+        |key, pair| {
+            match key {
+                "name" => set_once(&mut name, pair.value()?.parse()?, &pair)?,
+                "version" => set_once(&mut version, pair.value()?.parse()?, &pair)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        },
+    ));
+    let name = name.unwrap_or_else(|| {
+        let ident = &variant.ident;
+        LitStr::new(&ident.unraw().to_string(), ident.span())
+    });
+    mistakes.note(check_name(&name, "name of the event", TYPE_BYTES_MAX));
+    let schema_version = mistakes.note(version.map_or(Ok(1), |literal| parse_version(&literal)));
+    mistakes.note(check_serde_on_variant(&variant.attrs));
+    mistakes.note(check_fields(variant));
+    let tags = parse_tags(&variant.fields, &mut mistakes);
+    mistakes.into_result()?;
+    Ok(EventType {
+        variant,
+        name,
+        schema_version: schema_version.expect("without a mistake there is a version"),
+        tags,
+    })
+}
+
+fn parse_version(literal: &LitInt) -> Result<u32> {
+    match literal.base10_parse() {
+        Ok(version) if version > 0 => Ok(version),
+        _ => Err(Error::new(
+            literal.span(),
+            "schema versions are counted from 1; write `version = 2` for the second shape",
+        )),
+    }
+}
+
+fn check_fields(variant: &Variant) -> Result<()> {
+    match &variant.fields {
+        Fields::Unnamed(fields) if fields.unnamed.len() != 1 => {
+            let name = &variant.ident;
+            let fault = format!(
+                "an event's data is a JSON object, so its fields need names; write `{name} {{ a: \
+                 .., b: .. }}`, or hold a struct: `{name}({name}Data)`"
+            );
+            Err(Error::new(fields.span(), fault))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Of serde's attributes for variants only `rename_all` has a meaning here.
+fn check_serde_on_variant(attrs: &[Attribute]) -> Result<()> {
+    for attr in serde_attrs(attrs) {
+        attr.parse_nested_meta(|pair| {
+            if pair.path.is_ident("rename_all") {
+                return pair.value()?.parse::<LitStr>().map(drop);
+            }
+            Err(pair.error(
+                "on an event only serde's `rename_all` has an effect; name the event itself with \
+                 `#[event(name = \"..\")]`, and put the others on its fields",
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+fn parse_tags(fields: &Fields, mistakes: &mut Mistakes) -> Vec<FieldTag> {
+    let mut tags = Vec::new();
+    for (field, member) in fields.iter().zip(fields.members()) {
+        mistakes.note(read_pairs(
+            &field.attrs,
+            "event",
+            FIELD_KNOWS,
+            |key, pair| {
+                if key != "tag" {
+                    return Ok(false);
+                }
+                let key: LitStr = pair.value()?.parse()?;
+                check_name(&key, "key of the tag", TAG_BYTES_MAX)?;
+                if key.value().contains(':') {
+                    let fault = "the key of the tag contains `:`, which ends the key; leave it out";
+                    return Err(Error::new(key.span(), fault));
+                }
+                let member = member.clone();
+                tags.push(FieldTag { member, key });
+                Ok(true)
+            },
+        ));
+    }
+    tags
+}
+
+/// The shadow that encodes, and the body of `encode`.
+fn encoding(name: &Ident, types: &[EventType<'_>]) -> (TokenStream, TokenStream) {
+    let remote = name.to_string();
+    let variants = types.iter().map(|event| {
+        let Variant { ident, fields, .. } = event.variant;
+        let serde = serde_attrs(&event.variant.attrs);
+        let fields = shadow_fields(fields);
+        quote! { #(#serde)* #ident #fields }
+    });
+    let encoder = quote! {
+        #[derive(::annals::__private::serde::Serialize)]
+        #[serde(crate = "::annals::__private::serde", remote = #remote, untagged)]
+        #[allow(dead_code, reason = "serde matches the enum of events with it, and makes none")]
+        enum __Encoder { #(#variants),* }
+
+        struct __Encoded<'a>(&'a #name);
+
+        impl ::annals::__private::serde::Serialize for __Encoded<'_> {
+            fn serialize<S: ::annals::__private::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                __Encoder::serialize(self.0, serializer)
+            }
+        }
+    };
+    let arms = types.iter().map(|event| {
+        let EventType {
+            name,
+            schema_version,
+            tags,
+            ..
+        } = event;
+        let variant = &event.variant.ident;
+        let members = tags.iter().map(|tag| &tag.member);
+        let values: Vec<_> = (0..tags.len()).map(|n| format_ident!("__tag{n}")).collect();
+        let keys = tags.iter().map(|tag| &tag.key);
+        let data = match event.variant.fields {
+            // Serde writes `null` for a variant without fields; data is always an object.
+            Fields::Unit => quote! { &::annals::__private::NoFields {} },
+            _ => quote! { &__Encoded(self) },
+        };
+        quote! {
+            Self::#variant { #(#members: #values,)* .. } => ::annals::__private::encode(
+                #name,
+                #schema_version,
+                #data,
+                &[#((#keys, #values)),*],
+            )
+        }
+    });
+    (encoder, quote! { match self { #(#arms),* } })
+}
+
+/// The shadows that decode, and the body of `decode`.
+fn decoding(types: &[EventType<'_>]) -> (TokenStream, TokenStream) {
+    let mut structs = TokenStream::new();
+    let mut arms = TokenStream::new();
+    for event in types {
+        let EventType {
+            name,
+            schema_version,
+            ..
+        } = event;
+        let Variant {
+            ident: variant,
+            fields,
+            attrs,
+            ..
+        } = event.variant;
+        let shadow = format_ident!("__Decoded{}", variant.unraw());
+        let shadow_path = match fields {
+            Fields::Unit => quote! { ::annals::__private::NoFields },
+            _ => quote! { #shadow },
+        };
+        let members: Vec<_> = fields.members().collect();
+        let values: Vec<_> = (0..members.len())
+            .map(|n| format_ident!("__field{n}"))
+            .collect();
+        arms.extend(quote! {
+            #name => {
+                let #shadow_path { #(#members: #values),* } =
+                    ::annals::__private::decode(record, #schema_version)?;
+                ::core::result::Result::Ok(Self::#variant { #(#members: #values),* })
+            }
+        });
+        let serde = serde_attrs(attrs);
+        let semicolon = matches!(fields, Fields::Unnamed(_)).then(|| quote! { ; });
+        let shadow_fields = shadow_fields(fields);
+        if !matches!(fields, Fields::Unit) {
+            structs.extend(quote! {
+                #[derive(::annals::__private::serde::Deserialize)]
+                #[serde(crate = "::annals::__private::serde")]
+                #(#serde)*
+                struct #shadow #shadow_fields #semicolon
+            });
+        }
+    }
+    let decode = quote! {
+        match record.event_type.as_str() {
+            #arms
+            _ => ::core::result::Result::Err(::annals::__private::unknown::<Self>(record)),
+        }
+    };
+    (structs, decode)
+}
+
+/// The fields as the shadows have them: with serde's attributes and no others.
+fn shadow_fields(fields: &Fields) -> TokenStream {
+    let shadow = |Field {
+                      attrs, ident, ty, ..
+                  }: &Field| {
+        let serde = serde_attrs(attrs);
+        let colon = ident.is_some().then(|| quote! { : });
+        quote! { #(#serde)* #ident #colon #ty }
+    };
+    let shadows = fields.iter().map(shadow);
+    match fields {
+        Fields::Named(_) => quote! { { #(#shadows),* } },
+        Fields::Unnamed(_) => quote! { ( #(#shadows),* ) },
+        Fields::Unit => TokenStream::new(),
+    }
+}
+
+fn serde_attrs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("serde"))
+}

@@ -1,0 +1,223 @@
+//! Why loading or executing did not succeed, grouped by what the caller does about it.
+//!
+//! `Display` never repeats the source: print the chain through [`std::error::Error::source`].
+
+use std::error::Error;
+use std::fmt;
+
+use annals_core::error::{AppendError, Conflict, ReadError};
+use annals_core::{EventType, InvalidName, StreamId, Version};
+
+/// Why a command was not executed. Nothing was recorded, except perhaps after an append with
+/// an unknown outcome.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecuteError<E> {
+    /// The append failed for another reason than a conflict. Its own group says what to do;
+    /// an unknown outcome has been repeated as often as the retry policy allows.
+    #[error(transparent)]
+    Append(AppendError),
+    /// Others kept changing the stream. Try again later, or with more patience.
+    #[error(
+        "gave up after {attempts} attempts, because others kept changing the stream; execute the \
+         command again, or allow more attempts with `Annals::with_retry`"
+    )]
+    Conflict {
+        /// How often the command was decided.
+        attempts: u32,
+        /// What stood against the last attempt.
+        #[source]
+        conflict: Box<Conflict>,
+    },
+    /// An event cannot be stored. Fix its type.
+    #[error(transparent)]
+    Encode(EncodeError),
+    /// The command is wrong whatever the state: its own validation refused it. Fix the call.
+    #[error(transparent)]
+    Invalid(E),
+    /// The state could not be loaded. The inner error says what to do.
+    #[error(transparent)]
+    Load(LoadError),
+    /// The state does not permit the command.
+    #[error(transparent)]
+    Refused(E),
+}
+
+impl<E> ExecuteError<E> {
+    /// The error's group in one word.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Append(error) => error.code(),
+            Self::Conflict { .. } => "conflict",
+            Self::Encode(_) | Self::Invalid(_) => "invalid",
+            Self::Load(error) => error.code(),
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+impl<E> From<LoadError> for ExecuteError<E> {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
+}
+
+impl<E> From<EncodeError> for ExecuteError<E> {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error)
+    }
+}
+
+/// Why the events of a stream could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A stored event is not what the program takes it for.
+    #[error(transparent)]
+    Decode(Box<DecodeError>),
+    /// The id does not make a stream id. Use another id.
+    #[error(transparent)]
+    Id(InvalidName),
+    /// The store could not read. Its own group says what to do.
+    #[error(transparent)]
+    Read(ReadError),
+}
+
+impl LoadError {
+    /// The error's group in one word.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Decode(_) => "undecodable",
+            Self::Id(_) => "invalid",
+            Self::Read(error) => error.code(),
+        }
+    }
+}
+
+impl From<DecodeError> for LoadError {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(Box::new(error))
+    }
+}
+
+impl From<InvalidName> for LoadError {
+    fn from(error: InvalidName) -> Self {
+        Self::Id(error)
+    }
+}
+
+impl From<ReadError> for LoadError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// A stored event that the program cannot take for one of its own.
+#[derive(Debug)]
+pub struct DecodeError {
+    /// The type it is stored under.
+    pub event_type: EventType,
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// Its place there.
+    pub version: Version,
+    /// What is wrong with it.
+    pub fault: DecodeFault,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            event_type,
+            stream,
+            version,
+            fault,
+        } = self;
+        write!(
+            f,
+            "{event_type} at version {version} of stream {stream} {fault}"
+        )
+    }
+}
+
+impl Error for DecodeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.fault.source()
+    }
+}
+
+/// What is wrong with a stored event.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeFault {
+    /// Its data are not JSON.
+    #[error("is not JSON but {content_type}; decode it with an `Event` written by hand")]
+    ContentType {
+        /// What they are instead.
+        content_type: String,
+    },
+    /// Its data do not have the fields of the variant.
+    #[error("does not have the fields of its variant; compare them with the stored JSON")]
+    Data(#[source] serde_json::Error),
+    /// Its schema version is another than the program's.
+    #[error(
+        "has schema version {stored}, but this program knows version {known}; run the program \
+         that wrote it, or set `#[event(version = ..)]`"
+    )]
+    SchemaVersion {
+        /// The version it is stored with.
+        stored: u32,
+        /// The version the program knows.
+        known: u32,
+    },
+    /// No event of the program has its type.
+    #[error(
+        "is unknown here ({} are known); add a variant for it, or name one with \
+         `#[event(name = \"..\")]`", known.join(", ")
+    )]
+    UnknownType {
+        /// The types the program knows for this stream.
+        known: &'static [&'static str],
+    },
+}
+
+/// An event that cannot be stored: a mistake in its type or a value that is no tag.
+#[derive(Debug)]
+pub struct EncodeError {
+    /// The type of the event.
+    pub event_type: &'static str,
+    /// What is wrong with it.
+    pub fault: EncodeFault,
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.event_type, self.fault)
+    }
+}
+
+impl Error for EncodeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.fault.source()
+    }
+}
+
+/// What is wrong with an event that is to be stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeFault {
+    /// Its fields do not serialise.
+    #[error("cannot be written as JSON; change the field that its source names")]
+    Data(#[source] serde_json::Error),
+    /// A tag of it is no valid tag.
+    #[error("cannot be tagged with `{key}`; give the field a value that makes a tag")]
+    Tag {
+        /// The key of the tag.
+        key: &'static str,
+        /// What is wrong with the tag.
+        #[source]
+        source: InvalidName,
+    },
+}

@@ -1,0 +1,153 @@
+//! Loading: the fold of a stream, as it is or as it was.
+
+use std::fmt;
+
+use annals_core::error::{Fault, ReadError};
+use annals_core::{EventStore, Position, Read, RecordedEvent, StreamId, Timestamp, Version};
+use futures_util::TryStreamExt;
+
+use crate::aggregate::stream_of;
+use crate::error::LoadError;
+use crate::{Aggregate, Annals, Event};
+
+/// An aggregate as it was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded<A> {
+    /// The stream it was folded from.
+    pub stream: StreamId,
+    /// The state; the default when the stream has no events.
+    pub state: A,
+    /// The version of the last event folded; [`Version::EMPTY`] when there was none.
+    pub version: Version,
+    /// The position of the last event folded; [`Position::START`] when there was none.
+    pub position: Position,
+}
+
+/// A point in a stream's past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third")]
+pub enum AsOf {
+    /// As it was at this moment: with the events recorded then or before.
+    Time(Timestamp),
+    /// As it was at this version, the event with that version included.
+    Version(Version),
+}
+
+impl From<Timestamp> for AsOf {
+    fn from(moment: Timestamp) -> Self {
+        Self::Time(moment)
+    }
+}
+
+impl From<Version> for AsOf {
+    fn from(version: Version) -> Self {
+        Self::Version(version)
+    }
+}
+
+impl Annals {
+    /// Loads the aggregate with this id. One that has no events is its default at version 0.
+    ///
+    /// ```
+    /// # use annals::{Aggregate, Annals, Apply, Event, MemoryStore, Version};
+    /// # #[derive(Event)] enum AccountEvent { MoneyDeposited { amount: u64 } }
+    /// # #[derive(Default, Aggregate)]
+    /// # #[aggregate(category = "account", event = AccountEvent)]
+    /// # struct Account { balance: u64 }
+    /// # impl Apply<AccountEvent> for Account { fn apply(&mut self, event: AccountEvent) {} }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bank = Annals::new(MemoryStore::new());
+    /// let account = bank.load::<Account>("ACC_123").await?;
+    /// assert_eq!((account.state.balance, account.version), (0, Version::EMPTY));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`LoadError`]: the id is not valid, the store cannot read, or it holds an event that the
+    /// aggregate does not know.
+    pub async fn load<A: Aggregate>(&self, id: impl fmt::Display) -> Result<Loaded<A>, LoadError> {
+        let mut loaded = Loaded::empty(stream_of::<A>(id)?);
+        loaded.catch_up(self.store()).await?;
+        Ok(loaded)
+    }
+
+    /// Loads the aggregate with this id as it was at a version or at a moment.
+    ///
+    /// The answer for a moment is the same for ever once the moment has passed. Before its
+    /// first event an aggregate is its default; a version that it has not reached yet gives it
+    /// as it is.
+    ///
+    /// ```no_run
+    /// # use annals::{Aggregate, Annals, Apply, Event, Timestamp, Version};
+    /// # #[derive(Event)] enum AccountEvent { MoneyDeposited { amount: u64 } }
+    /// # #[derive(Default, Aggregate)]
+    /// # #[aggregate(category = "account", event = AccountEvent)]
+    /// # struct Account { balance: u64 }
+    /// # impl Apply<AccountEvent> for Account { fn apply(&mut self, event: AccountEvent) {} }
+    /// # async fn example(bank: Annals) -> Result<(), Box<dyn std::error::Error>> {
+    /// let at_first = bank.load_as_of::<Account>("ACC_123", Version::FIRST).await?;
+    /// let new_year: Timestamp = "2026-01-01T00:00:00Z".parse()?;
+    /// let last_year = bank.load_as_of::<Account>("ACC_123", new_year).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn load_as_of<A: Aggregate>(
+        &self,
+        id: impl fmt::Display,
+        as_of: impl Into<AsOf>,
+    ) -> Result<Loaded<A>, LoadError> {
+        let mut loaded = Loaded::empty(stream_of::<A>(id)?);
+        let read = Read::stream(loaded.stream.clone());
+        let read = match as_of.into() {
+            AsOf::Time(moment) => read.as_at(moment),
+            AsOf::Version(version) => read.to_version(version),
+        };
+        loaded.fold(self.store(), read).await?;
+        Ok(loaded)
+    }
+}
+
+impl<A: Aggregate> Loaded<A> {
+    pub(crate) fn empty(stream: StreamId) -> Self {
+        Self {
+            stream,
+            state: A::default(),
+            version: Version::EMPTY,
+            position: Position::START,
+        }
+    }
+
+    /// Folds what the stream has gained since: recorded events never change, so what was folded
+    /// before need not be read again.
+    pub(crate) async fn catch_up(&mut self, store: &dyn EventStore) -> Result<(), LoadError> {
+        let tail = Read::stream(self.stream.clone()).from_version(self.version.next());
+        self.fold(store, tail).await
+    }
+
+    async fn fold(&mut self, store: &dyn EventStore, read: Read) -> Result<(), LoadError> {
+        let mut records = store.read(read);
+        while let Some(record) = records.try_next().await? {
+            self.check_next(&record)?;
+            self.state.apply(A::Event::decode(&record)?);
+            self.version = record.version;
+            self.position = record.position;
+        }
+        Ok(())
+    }
+
+    /// A stream's versions have no gaps and no repeats (S3). A fold over a stream that had
+    /// would be a wrong state, and a wrong state decides wrongly.
+    fn check_next(&self, record: &RecordedEvent) -> Result<(), ReadError> {
+        let (found, expected) = (record.version, self.version.next());
+        if found == expected && record.stream == self.stream {
+            return Ok(());
+        }
+        Err(ReadError::Corrupt(Fault::new(format!(
+            "reading version {expected} of stream {}, which the store answered with version \
+             {found} of stream {}",
+            self.stream, record.stream
+        ))))
+    }
+}

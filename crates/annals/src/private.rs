@@ -1,0 +1,70 @@
+//! What derived code calls. Not for use by hand, and free to change.
+
+use std::fmt::Display;
+
+use annals_core::{ContentType, Data, EventType, NewEvent, RecordedEvent, Tag};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::Event;
+use crate::error::{DecodeError, DecodeFault, EncodeError, EncodeFault};
+
+pub use serde;
+
+/// The data of an event without fields: `{}`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NoFields {}
+
+/// Makes the new event of a variant, whose name the derive has checked.
+pub fn encode(
+    event_type: &'static str,
+    schema_version: u32,
+    data: &impl Serialize,
+    tags: &[(&'static str, &dyn Display)],
+) -> Result<NewEvent, EncodeError> {
+    let fail = |fault| EncodeError { event_type, fault };
+    let data = Data::of(data).map_err(|error| fail(EncodeFault::Data(error)))?;
+    let mut event = NewEvent::new(EventType::from_static(event_type), data);
+    event.schema_version = schema_version;
+    for &(key, value) in tags {
+        let tag = Tag::of(key, value);
+        let tag = tag.map_err(|source| fail(EncodeFault::Tag { key, source }))?;
+        event = event.tagged(tag);
+    }
+    Ok(event)
+}
+
+/// Parses the data of a record straight into the fields of its variant.
+pub fn decode<T: DeserializeOwned>(
+    record: &RecordedEvent,
+    schema_version: u32,
+) -> Result<T, DecodeError> {
+    if record.schema_version != schema_version {
+        let (stored, known) = (record.schema_version, schema_version);
+        let fault = DecodeFault::SchemaVersion { stored, known };
+        return Err(decode_error(record, fault));
+    }
+    if record.data.content_type != ContentType::JSON {
+        let content_type = record.data.content_type.to_string();
+        return Err(decode_error(
+            record,
+            DecodeFault::ContentType { content_type },
+        ));
+    }
+    serde_json::from_slice(&record.data.bytes)
+        .map_err(|error| decode_error(record, DecodeFault::Data(error)))
+}
+
+/// The error for a record whose type is none of `E`'s.
+pub fn unknown<E: Event>(record: &RecordedEvent) -> DecodeError {
+    decode_error(record, DecodeFault::UnknownType { known: E::TYPES })
+}
+
+fn decode_error(record: &RecordedEvent, fault: DecodeFault) -> DecodeError {
+    DecodeError {
+        event_type: record.event_type.clone(),
+        stream: record.stream.clone(),
+        version: record.version,
+        fault,
+    }
+}
