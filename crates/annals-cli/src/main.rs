@@ -1,3 +1,54 @@
-//! Being written.
+//! The `annals` command. What can be typed is in [`args`]; each command's work in its own file.
 
-fn main() {}
+mod append;
+mod args;
+mod demo;
+mod failure;
+mod location;
+mod output;
+mod read;
+mod serve;
+mod signal;
+mod stats;
+mod streams;
+mod tail;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(
+            EnvFilter::try_from_env("ANNALS_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+        )
+        .init();
+    let outcome = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::because("starting the runtime", &error))
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let output = Output::new(cli.json);
+    match cli.command {
+        Command::Append(args) => append::run(args, output).await,
+        Command::Demo(args) => demo::run(args, output).await,
+        Command::Read(args) => read::run(args, output).await,
+        Command::Serve(args) => serve::run(args, output).await,
+        Command::Stats(args) => stats::run(args, output).await,
+        Command::Streams(args) => streams::run(args, output).await,
+        Command::Tail(args) => tail::run(args, output).await,
+    }
+}

@@ -1,0 +1,227 @@
+//! What can be typed after `annals`. The work itself is in the file of each command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use annals_core::Version;
+use annals_core::{Category, EventId, EventType, ExpectedVersion, StreamId, Tag, Timestamp};
+use clap::{Args, Parser, Subcommand};
+
+use crate::location::Location;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage or refused as invalid, 3 conflict (the stream has \
+moved on: read again, decide again), 4 outcome unknown (repeat with the same --id).
+Data goes to stdout, everything else to stderr. NO_COLOR is honoured.";
+
+/// Annals: record what happened, in order, never rewritten.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    /// Write JSON to stdout: one document, or one a line for lists.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Append one event, or many from a file.
+    Append(Append),
+    /// Start a server with a lively bank in it, to look around.
+    Demo(Demo),
+    /// Show the events of a stream, or of the whole log.
+    Read(Read),
+    /// Serve a store over HTTP.
+    Serve(Serve),
+    /// Show how many events and streams there are, and where the log ends.
+    Stats(Stats),
+    /// List the streams.
+    Streams(Streams),
+    /// Show events as they are appended.
+    Tail(Tail),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Store {
+    /// Where the events are: sqlite:PATH, or memory: for a log that is gone in the end.
+    #[arg(
+        long = "store",
+        env = "ANNALS_STORE",
+        default_value = "sqlite:annals.db"
+    )]
+    pub(crate) location: Location,
+}
+
+/// `annals append account-1 MoneyDeposited '{"amount":100}' --expect exists --tag branch:7`
+#[derive(Debug, Args)]
+pub(crate) struct Append {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    /// The stream, named category-id, like account-1.
+    #[arg(required_unless_present = "from")]
+    pub(crate) stream: Option<StreamId>,
+    /// What happened, in the past tense, like MoneyDeposited.
+    #[arg(value_name = "TYPE", required_unless_present = "from")]
+    pub(crate) event_type: Option<EventType>,
+    /// What exactly happened, as JSON; `-` reads it from stdin.
+    #[arg(default_value = "{}")]
+    pub(crate) data: String,
+    /// What the stream must be: any, none, exists, or the version of its last event.
+    #[arg(long, value_name = "any|none|exists|N", default_value = "any", value_parser = expected)]
+    pub(crate) expect: ExpectedVersion,
+    /// Also find the event by this key:value; may be repeated.
+    #[arg(long = "tag", value_name = "KEY:VALUE")]
+    pub(crate) tags: Vec<Tag>,
+    /// How it came about, as a JSON object.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) metadata: Option<String>,
+    /// The event's id; give it, and the command can be repeated without appending twice.
+    #[arg(long, value_name = "UUID")]
+    pub(crate) id: Option<EventId>,
+    /// When it happened in the world, like 2026-03-01T12:00:00Z; now, when left out.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) occurred_at: Option<Timestamp>,
+    /// Which shape the data has.
+    #[arg(long, value_name = "N", default_value_t = std::num::NonZeroU32::MIN)]
+    pub(crate) schema_version: std::num::NonZeroU32,
+    /// Append the events of a file instead, one JSON object a line with `stream` and `type`, as
+    /// `annals read --json` writes them; `-` reads stdin.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "stream", "event_type", "data", "expect", "tags", "metadata", "id", "occurred_at",
+            "schema_version",
+        ]
+    )]
+    pub(crate) from: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Filter {
+    /// Only events of this type; may be repeated, any of them fits.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Vec<EventType>,
+    /// Only events with this tag; may be repeated, all of them must fit.
+    #[arg(long = "tag", value_name = "KEY:VALUE")]
+    pub(crate) tags: Vec<Tag>,
+    /// Only events of streams in this category; may be repeated, any of them fits.
+    #[arg(long = "category")]
+    pub(crate) categories: Vec<Category>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Read {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    /// Only this stream; the whole log when left out.
+    pub(crate) stream: Option<StreamId>,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+    /// Only events after this position.
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) after: Option<u64>,
+    /// Only events up to this position, it included.
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) up_to: Option<u64>,
+    /// Only events from this version of the stream on.
+    #[arg(long, value_name = "VERSION", requires = "stream")]
+    pub(crate) from_version: Option<u64>,
+    /// Only events up to this version of the stream, it included.
+    #[arg(long, value_name = "VERSION", requires = "stream")]
+    pub(crate) to_version: Option<u64>,
+    /// Only what had been recorded by then, like 2026-03-01T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_at: Option<Timestamp>,
+    /// Newest first.
+    #[arg(long)]
+    pub(crate) backward: bool,
+    /// At most so many.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    /// Only this stream; the whole log when left out.
+    pub(crate) stream: Option<StreamId>,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+    /// Begin with the first event instead of the next one.
+    #[arg(long, conflicts_with = "after")]
+    pub(crate) from_start: bool,
+    /// Begin after this position.
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) after: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Streams {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    /// Only streams in this category.
+    #[arg(long)]
+    pub(crate) category: Option<Category>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stats {
+    #[command(flatten)]
+    pub(crate) store: Store,
+}
+
+/// Where `annals serve` and `annals demo` listen unless told otherwise.
+pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:4470";
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    /// Where to listen; port 0 takes a free one and prints it. Anything but loopback needs a
+    /// token.
+    #[arg(long, value_name = "ADDR:PORT", default_value = LISTEN_DEFAULT)]
+    pub(crate) listen: SocketAddr,
+    /// A file with the token that clients must show. The environment variable ANNALS_TOKEN does
+    /// the same.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The directory of the bank's store; an existing one is continued.
+    #[arg(long, default_value = "annals-demo")]
+    pub(crate) dir: PathBuf,
+    /// Where to listen, on loopback; port 0 takes a free one and prints it. [default:
+    /// 127.0.0.1:4470, or a free port when that is taken]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// How many accounts the bank has.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub(crate) accounts: u32,
+    /// How many requests the bank gets in a second.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+    /// Stop by itself after so many seconds.
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<u64>,
+    /// Where the bank's chance begins: the same number makes the same requests.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+fn expected(text: &str) -> Result<ExpectedVersion, String> {
+    match text {
+        "any" => Ok(ExpectedVersion::Any),
+        "none" => Ok(ExpectedVersion::NoStream),
+        "exists" => Ok(ExpectedVersion::StreamExists),
+        number => number
+            .parse()
+            .map(|number| ExpectedVersion::Exact(Version::new(number)))
+            .map_err(|_| "it is any, none, exists, or a version number".to_owned()),
+    }
+}

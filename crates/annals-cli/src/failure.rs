@@ -1,0 +1,110 @@
+//! Why a command failed, and the exit code that tells so.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use annals_core::{AppendError, ReadError};
+
+const FAILED: u8 = 1;
+const INVALID: u8 = 2;
+const CONFLICT: u8 = 3;
+const INDETERMINATE: u8 = 4;
+
+/// What is told on stderr, and the exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    code: u8,
+    /// The reader of stdout has gone, as `head` does once it has enough: nothing went wrong.
+    is_closed_pipe: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: FAILED,
+            is_closed_pipe: false,
+        }
+    }
+
+    /// What was typed cannot be meant.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self {
+            code: INVALID,
+            ..Self::new(message)
+        }
+    }
+
+    /// A failure while `doing`, with the error and its sources.
+    pub(crate) fn because(doing: impl fmt::Display, error: &dyn Error) -> Self {
+        Self::new(format!("{doing}: {}", chain(error)))
+    }
+
+    /// The same, with where it happened before the message.
+    pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// Tells the failure, unless nothing went wrong, and turns it into the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        if self.is_closed_pipe {
+            return ExitCode::SUCCESS;
+        }
+        crate::output::note(&format!("annals: {}", self.message));
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<AppendError> for Failure {
+    fn from(error: AppendError) -> Self {
+        let code = match error {
+            AppendError::Conflict(_) => CONFLICT,
+            AppendError::Indeterminate(_) => INDETERMINATE,
+            AppendError::Invalid(_) => INVALID,
+            _ => FAILED,
+        };
+        Self {
+            code,
+            ..Self::new(chain(&error))
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let code = match error {
+            ReadError::Invalid(_) => INVALID,
+            _ => FAILED,
+        };
+        Self {
+            code,
+            ..Self::new(chain(&error))
+        }
+    }
+}
+
+/// For writing to stdout; other I/O tells what it was doing with [`Failure::because`].
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self {
+            is_closed_pipe: error.kind() == io::ErrorKind::BrokenPipe,
+            ..Self::because("writing to stdout", &error)
+        }
+    }
+}
+
+/// The error and its sources, outermost first.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
