@@ -214,6 +214,68 @@ macro_rules! __each_case {
                     s7_the_ids_of_two_appends_together_are_refused
                     s7_a_refused_append_may_be_tried_again
                 }
+                Bounded bounded {
+                    s8_events_of_an_append
+                    s8_events_of_an_append_over_streams
+                    s8_streams_of_an_append
+                    s8_bytes_of_an_append
+                    s8_conditions_of_an_append
+                    s8_bytes_of_an_events_data
+                    s8_bytes_of_an_events_metadata
+                    s8_tags_of_an_event
+                    s8_items_of_a_query
+                    s8_terms_of_a_query_item
+                    s8_appends_that_make_no_sense
+                    s8_ten_megabytes_are_kept_whole_or_refused
+                }
+                Time time {
+                    s9_an_append_is_recorded_at_one_moment
+                    s9_recorded_at_does_not_decrease_under_32_writers
+                    s9_occurred_at_is_the_callers
+                    s9_as_at_has_one_answer_for_ever
+                }
+                OpaqueData opaque {
+                    s10_events_come_back_as_they_were_given
+                    s10_data_is_not_looked_into
+                    s10_metadata_keeps_its_text
+                    s10_ids_may_be_any_bytes
+                    s10_tags_are_sorted_without_repeats
+                    s10_streams_with_hostile_names_stay_apart
+                    s10_types_with_hostile_names_stay_apart
+                    s10_tags_with_hostile_values_stay_apart
+                }
+                Reading reading {
+                    reading_an_empty_log
+                    reading_a_stream_by_versions
+                    reading_by_positions
+                    reading_with_a_limit
+                    reading_categories
+                    reading_by_types
+                    reading_by_tags
+                    reading_by_categories_or_streams
+                    reading_by_all_terms_of_an_item
+                    reading_by_any_item_of_a_query
+                    reading_by_a_query_without_items
+                    reading_refuses_versions_of_a_query
+                    reading_more_than_any_page
+                    reading_is_of_one_moment
+                    reading_may_stop_half_way
+                }
+                Subscribing subscribing {
+                    subscribing_to_an_empty_log
+                    subscribing_from_the_beginning
+                    subscribing_after_each_position
+                    subscribing_from_the_head
+                    subscribing_says_when_it_has_caught_up
+                    subscribing_catches_up_though_nothing_matches
+                    subscribing_to_what_matches
+                    subscribing_to_more_than_any_page
+                    subscribing_delivers_appends_in_one_piece
+                    subscribing_again_from_each_checkpoint
+                    subscribing_may_end_at_any_moment
+                    subscribing_slowly_holds_up_nobody
+                    subscribing_a_hundred_times
+                }
             }
             durable {
                 Durable durable {
@@ -225,6 +287,14 @@ macro_rules! __each_case {
                 }
             }
             configurable {
+                Bounded bounded {
+                    s8_chosen_limits_are_kept
+                }
+                Time time {
+                    s9_recorded_at_is_the_clocks_to_the_microsecond
+                    s9_a_clock_that_jumps_back_takes_no_event_along
+                    s9_as_at_draws_the_line_exactly
+                }
             }
         }
     };

@@ -85,16 +85,6 @@ impl Follower {
         }
     }
 
-    /// The next notice, which must be an event.
-    pub(crate) async fn event(&mut self) -> RecordedEvent {
-        match self.next().await {
-            Notice::Event(event) => event,
-            Notice::CaughtUp(position) => {
-                panic!("an event must come next, but: caught up at {position:?}")
-            }
-        }
-    }
-
     /// The events until the subscription has caught up, and where.
     pub(crate) async fn until_caught_up(&mut self) -> (Vec<RecordedEvent>, Position) {
         let mut events = Vec::new();

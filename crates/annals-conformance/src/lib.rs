@@ -70,11 +70,16 @@ mod storm;
 mod words;
 
 mod atomic;
+mod bounded;
 mod conflicts;
 mod durable;
 mod idempotent;
 mod nothing_missed;
+mod opaque;
 mod order;
+mod reading;
+mod subscribing;
+mod time;
 mod versions;
 
 pub use backend::{Backend, Configurable, Durable};
