@@ -56,19 +56,13 @@ impl AppendCondition {
     /// No event matching `query` exists.
     #[must_use]
     pub fn none_match(query: Query) -> Self {
-        Self {
-            query,
-            after: Position::START,
-        }
+        Self { query, after: Position::START }
     }
 
     /// No event matching `query` exists after `position`.
     #[must_use]
     pub fn none_match_after(query: Query, position: Position) -> Self {
-        Self {
-            query,
-            after: position,
-        }
+        Self { query, after: position }
     }
 }
 
@@ -92,11 +86,7 @@ impl Append {
         events: impl IntoIterator<Item = NewEvent>,
     ) -> Self {
         let events = events.into_iter().collect();
-        self.streams.push(StreamAppend {
-            stream,
-            expected,
-            events,
-        });
+        self.streams.push(StreamAppend { stream, expected, events });
         self
     }
 
@@ -123,14 +113,8 @@ impl Append {
             return Err(Invalid::NoEvents);
         }
         let mut streams = HashSet::new();
-        if let Some(twice) = self
-            .streams
-            .iter()
-            .find(|part| !streams.insert(&part.stream))
-        {
-            return Err(Invalid::StreamTwice {
-                stream: twice.stream.clone(),
-            });
+        if let Some(twice) = self.streams.iter().find(|part| !streams.insert(&part.stream)) {
+            return Err(Invalid::StreamTwice { stream: twice.stream.clone() });
         }
         let mut ids = HashSet::<EventId>::new();
         if let Some(twice) = self.events().find(|event| !ids.insert(event.id)) {
@@ -157,10 +141,7 @@ impl Receipt {
     /// The version of `stream` after the append, when it was written to.
     #[must_use]
     pub fn version_of(&self, stream: &StreamId) -> Option<Version> {
-        self.streams
-            .iter()
-            .find(|part| part.stream == *stream)
-            .map(|part| part.version)
+        self.streams.iter().find(|part| part.stream == *stream).map(|part| part.version)
     }
 }
 

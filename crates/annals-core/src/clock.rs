@@ -47,18 +47,12 @@ impl ManualClock {
 
     /// Moves the clock, forwards or backwards.
     pub fn set(&self, now: Timestamp) {
-        *self
-            .0
-            .lock()
-            .expect("no code panics while holding the clock") = now;
+        *self.0.lock().expect("no code panics while holding the clock") = now;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self
-            .0
-            .lock()
-            .expect("no code panics while holding the clock")
+        *self.0.lock().expect("no code panics while holding the clock")
     }
 }

@@ -208,10 +208,7 @@ impl Fault {
     /// A fault without a deeper reason. `doing` reads like "reading stream account-1".
     #[must_use]
     pub fn new(doing: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            doing: doing.into(),
-            source: None,
-        }
+        Self { doing: doing.into(), source: None }
     }
 
     /// A fault with its reason.
@@ -220,10 +217,7 @@ impl Fault {
         doing: impl Into<Cow<'static, str>>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self {
-            doing: doing.into(),
-            source: Some(source.into()),
-        }
+        Self { doing: doing.into(), source: Some(source.into()) }
     }
 }
 

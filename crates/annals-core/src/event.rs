@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{EventId, EventType, Metadata, Position, StreamId, Tag, Timestamp, Version};
 
@@ -21,10 +21,7 @@ impl Data {
     /// Data in JSON, which is the default and the fastest.
     #[must_use]
     pub fn json(text: impl Into<Bytes>) -> Self {
-        Self {
-            content_type: ContentType::JSON,
-            bytes: text.into(),
-        }
+        Self { content_type: ContentType::JSON, bytes: text.into() }
     }
 
     /// Serialises `value` as JSON.
@@ -64,10 +61,8 @@ impl ContentType {
         if text == Self::JSON.as_str() {
             return Ok(Self::JSON);
         }
-        let name = EventType::new(text).map_err(|error| crate::InvalidName {
-            kind: "content type",
-            ..error
-        })?;
+        let name = EventType::new(text)
+            .map_err(|error| crate::InvalidName { kind: "content type", ..error })?;
         Ok(Self(Some(name.as_str().into())))
     }
 
@@ -200,42 +195,83 @@ pub struct RecordedEvent {
 }
 
 /// The tags of a recorded event: sorted, without repeats, cheap to clone.
+///
+/// ```
+/// use annals_core::{Tag, Tags};
+///
+/// let tags = Tags::new(&[Tag::new("student:s1")?, Tag::new("course:c1")?]);
+/// assert_eq!(tags.iter().collect::<Vec<_>>(), ["course:c1", "student:s1"]);
+/// # Ok::<(), annals_core::InvalidName>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Tags(Option<Arc<[Tag]>>);
+pub struct Tags(
+    /// A line each; names hold no line breaks.
+    Option<Arc<str>>,
+);
 
 impl Tags {
-    /// Sorts `tags` and drops repeats.
+    /// Sorts tags and drops repeats.
     #[must_use]
-    pub fn new(mut tags: Vec<Tag>) -> Self {
-        tags.sort_unstable();
-        tags.dedup();
-        Self((!tags.is_empty()).then(|| tags.into()))
+    pub fn new(tags: &[Tag]) -> Self {
+        match tags {
+            [] => Self(None),
+            [tag] => Self(Some(tag.as_str().into())),
+            tags => {
+                let mut names: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+                names.sort_unstable();
+                names.dedup();
+                Self(Some(names.join("\n").into()))
+            }
+        }
+    }
+
+    /// Tags read back from a store, in the form of [`as_stored`](Self::as_stored).
+    #[must_use]
+    pub fn from_stored(lines: &str) -> Self {
+        Self((!lines.is_empty()).then(|| lines.into()))
+    }
+
+    /// The tags in order, a line each; `None` when there are none.
+    #[must_use]
+    pub fn as_stored(&self) -> Option<&str> {
+        self.0.as_deref()
     }
 
     /// The tags in order.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Tag] {
-        self.0.as_deref().unwrap_or_default()
+    pub fn iter(&self) -> std::str::Lines<'_> {
+        self.0.as_deref().unwrap_or_default().lines()
     }
 
     /// Whether `tag` is among them.
     #[must_use]
     pub fn contains(&self, tag: &Tag) -> bool {
-        self.as_slice().binary_search(tag).is_ok()
+        self.iter().any(|name| name == tag.as_str())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 }
 
 impl<'a> IntoIterator for &'a Tags {
-    type Item = &'a Tag;
-    type IntoIter = std::slice::Iter<'a, Tag>;
+    type Item = &'a str;
+    type IntoIter = std::str::Lines<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.as_slice().iter()
+        self.iter()
+    }
+}
+
+impl Serialize for Tags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self)
     }
 }
 
 impl fmt::Debug for Tags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_slice(), f)
+        f.debug_list().entries(self).finish()
     }
 }

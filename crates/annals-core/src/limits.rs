@@ -46,30 +46,13 @@ impl Limits {
     /// # Errors
     /// [`Invalid::LimitExceeded`], naming the limit.
     pub fn check_append(&self, append: &Append) -> Result<(), Invalid> {
-        within(
-            "append_streams_max",
-            self.append_streams_max,
-            append.streams.len(),
-        )?;
-        within(
-            "append_conditions_max",
-            self.append_conditions_max,
-            append.conditions.len(),
-        )?;
-        within(
-            "append_events_max",
-            self.append_events_max,
-            append.events().count(),
-        )?;
-        append
-            .events()
-            .try_for_each(|event| self.check_event(event))?;
+        within("append_streams_max", self.append_streams_max, append.streams.len())?;
+        within("append_conditions_max", self.append_conditions_max, append.conditions.len())?;
+        within("append_events_max", self.append_events_max, append.events().count())?;
+        append.events().try_for_each(|event| self.check_event(event))?;
         let bytes = append.events().map(NewEvent::bytes).sum();
         within("append_bytes_max", self.append_bytes_max, bytes)?;
-        append
-            .conditions
-            .iter()
-            .try_for_each(|condition| self.check_query(&condition.query))
+        append.conditions.iter().try_for_each(|condition| self.check_query(&condition.query))
     }
 
     /// Checks the sizes of a query.
@@ -86,17 +69,9 @@ impl Limits {
     }
 
     fn check_event(&self, event: &NewEvent) -> Result<(), Invalid> {
-        within(
-            "event_data_bytes_max",
-            self.event_data_bytes_max,
-            event.data.bytes.len(),
-        )?;
+        within("event_data_bytes_max", self.event_data_bytes_max, event.data.bytes.len())?;
         let metadata = event.metadata.as_json().len();
-        within(
-            "event_metadata_bytes_max",
-            self.event_metadata_bytes_max,
-            metadata,
-        )?;
+        within("event_metadata_bytes_max", self.event_metadata_bytes_max, metadata)?;
         within("event_tags_max", self.event_tags_max, event.tags.len())
     }
 }
@@ -108,9 +83,5 @@ impl Default for Limits {
 }
 
 fn within(limit: &'static str, max: usize, actual: usize) -> Result<(), Invalid> {
-    if actual > max {
-        Err(Invalid::LimitExceeded { limit, max, actual })
-    } else {
-        Ok(())
-    }
+    if actual > max { Err(Invalid::LimitExceeded { limit, max, actual }) } else { Ok(()) }
 }

@@ -64,21 +64,11 @@ impl MemoryStore {
     #[must_use]
     pub fn with(clock: Arc<dyn Clock>, limits: Limits) -> Self {
         let (head, _) = watch::channel(Position::START);
-        Self {
-            shared: Arc::new(Shared {
-                log: Mutex::default(),
-                head,
-                clock,
-                limits,
-            }),
-        }
+        Self { shared: Arc::new(Shared { log: Mutex::default(), head, clock, limits }) }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
-        self.shared
-            .log
-            .lock()
-            .expect("no code panics while holding the log")
+        self.shared.log.lock().expect("no code panics while holding the log")
     }
 }
 
@@ -121,11 +111,7 @@ impl EventStore for MemoryStore {
             return Box::pin(stream::iter([Err(invalid.into())]));
         }
         let store = self.clone();
-        follow(
-            move |read| store.read(read),
-            self.shared.head.subscribe(),
-            subscribe,
-        )
+        follow(move |read| store.read(read), self.shared.head.subscribe(), subscribe)
     }
 
     async fn head(&self) -> Result<Position, ReadError> {
@@ -164,15 +150,11 @@ impl StreamCatalog for MemoryStore {
 
 impl Log {
     fn head(&self) -> Position {
-        self.events
-            .last()
-            .map_or(Position::START, |event| event.position)
+        self.events.last().map_or(Position::START, |event| event.position)
     }
 
     fn version(&self, stream: &StreamId) -> Version {
-        self.streams
-            .get(stream)
-            .map_or(Version::EMPTY, |tip| tip.version)
+        self.streams.get(stream).map_or(Version::EMPTY, |tip| tip.version)
     }
 
     /// The first receipt, when exactly this append is stored already (S7).
@@ -180,20 +162,16 @@ impl Log {
         let Some(stored) = append.events().find_map(|event| self.ids.get(&event.id)) else {
             return Ok(None);
         };
-        let given = append.streams.iter().flat_map(|part| {
-            part.events
-                .iter()
-                .map(move |event| (&part.stream, event.id))
-        });
+        let given = append
+            .streams
+            .iter()
+            .flat_map(|part| part.events.iter().map(move |event| (&part.stream, event.id)));
         let before = &self.events[stored.append.clone()];
         if given.eq(before.iter().map(|event| (&event.stream, event.id))) {
             return Ok(Some(receipt(before)));
         }
         let event = &self.events[stored.index];
-        Err(Invalid::IdsPartlyStored {
-            id: event.id,
-            position: event.position,
-        })
+        Err(Invalid::IdsPartlyStored { id: event.id, position: event.position })
     }
 
     fn check(&self, append: &Append) -> Result<(), Conflict> {
@@ -201,23 +179,13 @@ impl Log {
             let found = self.version(&part.stream);
             if !part.expected.accepts(found) {
                 let (stream, expected) = (part.stream.clone(), part.expected);
-                return Err(Conflict::Version {
-                    stream,
-                    expected,
-                    found,
-                });
+                return Err(Conflict::Version { stream, expected, found });
             }
         }
         for condition in &append.conditions {
-            let newer = self
-                .events
-                .iter()
-                .rev()
-                .take_while(|event| event.position > condition.after);
-            if let Some(event) = newer
-                .into_iter()
-                .find(|event| condition.query.matches(event))
-            {
+            let newer =
+                self.events.iter().rev().take_while(|event| event.position > condition.after);
+            if let Some(event) = newer.into_iter().find(|event| condition.query.matches(event)) {
                 let (condition, found) = (condition.clone(), event.position);
                 return Err(Conflict::Condition { condition, found });
             }
@@ -226,10 +194,7 @@ impl Log {
     }
 
     fn write(&mut self, append: Append, now: Timestamp) -> Receipt {
-        let recorded_at = self
-            .events
-            .last()
-            .map_or(now, |event| event.recorded_at.max(now));
+        let recorded_at = self.events.last().map_or(now, |event| event.recorded_at.max(now));
         let start = self.events.len();
         // One position is left out between appends: gaps are part of the contract.
         let mut position = self.head().get() + 1;
@@ -237,30 +202,21 @@ impl Log {
             for event in part.events {
                 position += 1;
                 let version = self.version(&part.stream).next();
-                let tip = Tip {
-                    version,
-                    position: Position::new(position),
-                };
+                let tip = Tip { version, position: Position::new(position) };
                 self.streams.insert(part.stream.clone(), tip);
-                self.events
-                    .push(record(event, part.stream.clone(), tip, recorded_at));
+                self.events.push(record(event, part.stream.clone(), tip, recorded_at));
             }
         }
         let append = start..self.events.len();
         for index in append.clone() {
-            let stored = Stored {
-                index,
-                append: append.clone(),
-            };
+            let stored = Stored { index, append: append.clone() };
             self.ids.insert(self.events[index].id, stored);
         }
         receipt(&self.events[append])
     }
 
     fn select(&self, read: &Read) -> Vec<Result<RecordedEvent, ReadError>> {
-        let limit = read
-            .limit
-            .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let limit = read.limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let selected = self.events.iter().filter(|event| read.selects(event));
         match read.direction {
             Direction::Forward => selected.take(limit).cloned().map(Ok).collect(),
@@ -279,7 +235,7 @@ fn record(event: NewEvent, stream: StreamId, tip: Tip, recorded_at: Timestamp) -
         schema_version: event.schema_version,
         data: event.data,
         metadata: event.metadata,
-        tags: Tags::new(event.tags),
+        tags: Tags::new(&event.tags),
         occurred_at: event.occurred_at.unwrap_or(recorded_at),
         recorded_at,
     }
@@ -290,15 +246,12 @@ fn receipt(events: &[RecordedEvent]) -> Receipt {
     let (first, last) = (&events[0], &events[events.len() - 1]);
     let mut streams: Vec<StreamReceipt> = Vec::new();
     for event in events {
-        match streams
-            .last_mut()
-            .filter(|part| part.stream == event.stream)
-        {
+        match streams.last_mut().filter(|part| part.stream == event.stream) {
             Some(part) => part.version = event.version,
-            None => streams.push(StreamReceipt {
-                stream: event.stream.clone(),
-                version: event.version,
-            }),
+            None => {
+                streams
+                    .push(StreamReceipt { stream: event.stream.clone(), version: event.version });
+            }
         }
     }
     Receipt {

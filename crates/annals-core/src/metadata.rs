@@ -59,11 +59,7 @@ impl Metadata {
         let json = json.into();
         let map: Map<String, Value> =
             serde_json::from_slice(&json).map_err(|_| Invalid::Metadata)?;
-        Ok(if map.is_empty() {
-            Self::empty()
-        } else {
-            Self(json)
-        })
+        Ok(if map.is_empty() { Self::empty() } else { Self(json) })
     }
 
     /// Metadata read back from a store, which checked it when it was appended.
@@ -127,10 +123,7 @@ mod tests {
     #[test]
     fn only_objects_are_metadata() {
         for text in ["", "[]", "1", "null", "{", "{} {}", "\u{0}"] {
-            assert!(
-                matches!(Metadata::from_json(text), Err(Invalid::Metadata)),
-                "{text:?}"
-            );
+            assert!(matches!(Metadata::from_json(text), Err(Invalid::Metadata)), "{text:?}");
         }
         assert!(matches!(Metadata::new(json!([1])), Err(Invalid::Metadata)));
     }
@@ -138,10 +131,7 @@ mod tests {
     #[test]
     fn the_text_is_kept_as_given() {
         let text = "{ \"b\": 1,  \"a\": 2 }";
-        assert_eq!(
-            Metadata::from_json(text).unwrap().as_json(),
-            text.as_bytes()
-        );
+        assert_eq!(Metadata::from_json(text).unwrap().as_json(), text.as_bytes());
         assert_eq!(Metadata::from_json("{ }").unwrap(), Metadata::empty());
     }
 }

@@ -260,10 +260,7 @@ fn check(text: &str, bytes_max: usize) -> Result<(), NameFault> {
         return Err(NameFault::Empty);
     }
     if text.len() > bytes_max {
-        return Err(NameFault::TooLong {
-            bytes: text.len(),
-            bytes_max,
-        });
+        return Err(NameFault::TooLong { bytes: text.len(), bytes_max });
     }
     if let Some(control) = text.chars().find(|c| c.is_control()) {
         return Err(NameFault::ControlCharacter(control));
@@ -275,19 +272,11 @@ fn check(text: &str, bytes_max: usize) -> Result<(), NameFault> {
 }
 
 fn starts_with_category(text: &str) -> Result<(), NameFault> {
-    if text.starts_with('-') {
-        Err(NameFault::NoCategory)
-    } else {
-        Ok(())
-    }
+    if text.starts_with('-') { Err(NameFault::NoCategory) } else { Ok(()) }
 }
 
 fn has_no_dash(text: &str) -> Result<(), NameFault> {
-    if text.contains('-') {
-        Err(NameFault::NotACategory)
-    } else {
-        Ok(())
-    }
+    if text.contains('-') { Err(NameFault::NotACategory) } else { Ok(()) }
 }
 
 fn has_key_and_value(text: &str) -> Result<(), NameFault> {
@@ -309,20 +298,14 @@ mod tests {
     fn every_fault_is_found() {
         assert_eq!(fault(StreamId::new("")), NameFault::Empty);
         assert_eq!(fault(StreamId::new("-1")), NameFault::NoCategory);
-        assert_eq!(
-            fault(StreamId::new("a\0b")),
-            NameFault::ControlCharacter('\0')
-        );
+        assert_eq!(fault(StreamId::new("a\0b")), NameFault::ControlCharacter('\0'));
         assert_eq!(fault(StreamId::new(" a")), NameFault::Padded);
         assert_eq!(fault(Category::new("a-b")), NameFault::NotACategory);
         assert_eq!(fault(Tag::new("plain")), NameFault::NotKeyValue);
         assert_eq!(fault(Tag::new(":value")), NameFault::NotKeyValue);
         assert_eq!(
             fault(EventType::new("x".repeat(257))),
-            NameFault::TooLong {
-                bytes: 257,
-                bytes_max: 256
-            }
+            NameFault::TooLong { bytes: 257, bytes_max: 256 }
         );
         assert!(EventType::new("x".repeat(256)).is_ok());
     }

@@ -21,11 +21,7 @@ impl Position {
     /// The position with this number, held to at most [`END`](Self::END).
     #[must_use]
     pub const fn new(number: u64) -> Self {
-        if number > Self::END.0 {
-            Self::END
-        } else {
-            Self(number)
-        }
+        if number > Self::END.0 { Self::END } else { Self(number) }
     }
 
     /// The number, for storing it elsewhere.
@@ -63,11 +59,7 @@ impl Version {
     /// The version with this number, held to at most [`END`](Self::END).
     #[must_use]
     pub const fn new(number: u64) -> Self {
-        if number > Self::END.0 {
-            Self::END
-        } else {
-            Self(number)
-        }
+        if number > Self::END.0 { Self::END } else { Self(number) }
     }
 
     /// The number.

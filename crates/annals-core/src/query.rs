@@ -71,9 +71,7 @@ impl Query {
 
 impl FromIterator<QueryItem> for Query {
     fn from_iter<I: IntoIterator<Item = QueryItem>>(items: I) -> Self {
-        Self {
-            items: items.into_iter().collect(),
-        }
+        Self { items: items.into_iter().collect() }
     }
 }
 

@@ -136,10 +136,7 @@ pub trait EventStoreExt: EventStore {
     /// # Errors
     /// When the store cannot be read.
     async fn version_of(&self, stream: StreamId) -> Result<Version, ReadError> {
-        let last = self
-            .read(Read::stream(stream).backward().limit(1))
-            .try_next()
-            .await?;
+        let last = self.read(Read::stream(stream).backward().limit(1)).try_next().await?;
         Ok(last.map_or(Version::EMPTY, |event| event.version))
     }
 }

@@ -71,10 +71,7 @@ impl Subscribe {
     /// The events that match `query` from the beginning.
     #[must_use]
     pub fn query(query: Query) -> Self {
-        Self {
-            query,
-            from: SubscribeFrom::After(Position::START),
-        }
+        Self { query, from: SubscribeFrom::After(Position::START) }
     }
 
     /// The same, from after `position` on.

@@ -13,7 +13,6 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, Row};
 
 use crate::number::{position, stored_position, version};
 use crate::query::find_after;
-use crate::row::tags_text;
 use crate::stream::{Newest, head_version};
 
 /// What the writing of appends needs; kept by a connection that writes many.
@@ -23,6 +22,8 @@ pub(crate) struct Appender<'c> {
     insert_event: CachedStatement<'c>,
     insert_tag: CachedStatement<'c>,
     types: HashMap<EventType, i64>,
+    /// Streams begun since the totals were written.
+    streams_begun: i64,
 }
 
 /// How an append ended inside a transaction that can still be committed.
@@ -55,6 +56,7 @@ impl<'c> Appender<'c> {
                 "INSERT INTO annals_tags (tag, type, position) VALUES (?1, ?2, ?3)",
             )?,
             types: HashMap::new(),
+            streams_begun: 0,
         })
     }
 
@@ -62,7 +64,7 @@ impl<'c> Appender<'c> {
     /// the log and moves along.
     ///
     /// An error of SQLite leaves the append half done: roll back, and call
-    /// [`forget`](Self::forget).
+    /// [`forget`](Self::forget). Otherwise call [`finish`](Self::finish) before committing.
     pub(crate) fn append(
         &mut self,
         append: &Append,
@@ -80,9 +82,21 @@ impl<'c> Appender<'c> {
         }
     }
 
+    /// Writes the totals; to be called once behind the last append of a transaction.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        let begun = std::mem::take(&mut self.streams_begun);
+        if begun > 0 {
+            self.connection
+                .prepare_cached("UPDATE annals_totals SET streams = streams + ?1")?
+                .execute([begun])?;
+        }
+        Ok(())
+    }
+
     /// Drops what was learnt in a transaction that did not commit.
     pub(crate) fn forget(&mut self) {
         self.types.clear();
+        self.streams_begun = 0;
     }
 
     /// The first receipt, when exactly this append is stored already (S7).
@@ -99,10 +113,7 @@ impl<'c> Appender<'c> {
         let Some((id, stored)) = found.first() else {
             return Ok(Ok(None));
         };
-        let invalid = Invalid::IdsPartlyStored {
-            id: *id,
-            position: position(stored.position),
-        };
+        let invalid = Invalid::IdsPartlyStored { id: *id, position: position(stored.position) };
         if found.len() < append.events().count() || !is_whole_append(append, &found) {
             return Ok(Err(invalid));
         }
@@ -140,11 +151,7 @@ impl<'c> Appender<'c> {
             let found = version(head);
             if !part.expected.accepts(found) {
                 let (stream, expected) = (part.stream.clone(), part.expected);
-                return Ok(Err(Conflict::Version {
-                    stream,
-                    expected,
-                    found,
-                }));
+                return Ok(Err(Conflict::Version { stream, expected, found }));
             }
             heads.push(head);
         }
@@ -178,11 +185,9 @@ impl<'c> Appender<'c> {
                 append_index += 1;
             }
             if !part.events.is_empty() {
+                self.streams_begun += i64::from(*head == 0);
                 let version = version(last);
-                streams.push(StreamReceipt {
-                    stream: part.stream.clone(),
-                    version,
-                });
+                streams.push(StreamReceipt { stream: part.stream.clone(), version });
             }
         }
         Ok(Receipt {
@@ -202,7 +207,7 @@ impl<'c> Appender<'c> {
         at: &Newest,
     ) -> Result<()> {
         let type_id = self.type_id(&event.event_type)?;
-        let tags = Tags::new(event.tags.clone());
+        let tags = Tags::new(&event.tags);
         let json = event.data.content_type == annals_core::ContentType::JSON;
         let metadata =
             (!event.metadata.is_empty()).then(|| String::from_utf8_lossy(event.metadata.as_json()));
@@ -214,19 +219,15 @@ impl<'c> Appender<'c> {
             event.schema_version,
             append_index,
             at.recorded_at.as_micros(),
-            event
-                .occurred_at
-                .filter(|moment| *moment != at.recorded_at)
-                .map(Timestamp::as_micros),
+            event.occurred_at.filter(|moment| *moment != at.recorded_at).map(Timestamp::as_micros),
             event.id.as_bytes(),
             (!json).then(|| event.data.content_type.as_str()),
-            tags_text(&tags),
+            tags.as_stored(),
             metadata,
             &*event.data.bytes,
         ])?;
         for tag in &tags {
-            self.insert_tag
-                .execute((tag.as_str(), type_id, at.position))?;
+            self.insert_tag.execute((tag, type_id, at.position))?;
         }
         Ok(())
     }
@@ -256,42 +257,30 @@ impl<'c> Appender<'c> {
 /// Whether the events found are one stored append, from its first event on, in the order and
 /// the streams that are given again.
 fn is_whole_append(append: &Append, found: &[(EventId, Stored)]) -> bool {
-    let streams = append
-        .streams
-        .iter()
-        .flat_map(|part| part.events.iter().map(move |_| &part.stream));
+    let streams =
+        append.streams.iter().flat_map(|part| part.events.iter().map(move |_| &part.stream));
     let first = found.first().map_or(0, |(_, stored)| stored.position);
-    (0..)
-        .zip(found)
-        .zip(streams)
-        .all(|((index, (_, stored)), stream)| {
-            stored.append_index == index
-                && stored.position == first + index
-                && stored.stream == *stream
-        })
+    (0..).zip(found).zip(streams).all(|((index, (_, stored)), stream)| {
+        stored.append_index == index && stored.position == first + index && stored.stream == *stream
+    })
 }
 
 fn receipt<'a>(events: impl Iterator<Item = &'a Stored> + Clone) -> Receipt {
     let mut streams: Vec<StreamReceipt> = Vec::new();
     for event in events.clone() {
-        match streams
-            .last_mut()
-            .filter(|part| part.stream == event.stream)
-        {
+        match streams.last_mut().filter(|part| part.stream == event.stream) {
             Some(part) => part.version = event.version,
-            None => streams.push(StreamReceipt {
-                stream: event.stream.clone(),
-                version: event.version,
-            }),
+            None => {
+                streams
+                    .push(StreamReceipt { stream: event.stream.clone(), version: event.version });
+            }
         }
     }
     let ends = |number: Option<&Stored>| position(number.map_or(0, |event| event.position));
     Receipt {
         first_position: ends(events.clone().next()),
         last_position: ends(events.clone().last()),
-        recorded_at: events
-            .last()
-            .map_or(Timestamp::EPOCH, |event| event.recorded_at),
+        recorded_at: events.last().map_or(Timestamp::EPOCH, |event| event.recorded_at),
         streams,
     }
 }

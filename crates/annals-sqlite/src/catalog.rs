@@ -2,7 +2,7 @@
 
 use annals_core::{Category, ReadError, Stats, StreamId, StreamInfo, StreamInfos};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use rusqlite::{Connection, Result, Row};
+use rusqlite::{Connection, OptionalExtension, Result};
 
 use crate::fault::read_error;
 use crate::number::{position, version};
@@ -13,18 +13,19 @@ use crate::stream::newest_position;
 const PAGE_STREAMS: usize = 256;
 
 pub(crate) fn streams(readers: Readers, category: Option<Category>) -> StreamInfos {
-    let pages = stream::try_unfold(Some(String::new()), move |after| {
+    let start = category.as_ref().map_or(String::new(), |category| category.as_str().to_owned());
+    let pages = stream::try_unfold(Some(start), move |from| {
         let (readers, category) = (readers.clone(), category.clone());
         async move {
-            let Some(after) = after else { return Ok(None) };
+            let Some(from) = from else { return Ok(None) };
             let page = readers
                 .run(move |reader| {
-                    page(&reader.connection, category.as_ref(), &after)
+                    page(&reader.connection, category.as_ref(), from)
                         .map_err(|error| read_error("listing streams", error))
                 })
                 .await?;
             let next = (page.len() == PAGE_STREAMS)
-                .then(|| page.last().map(|info| info.stream.as_str().to_owned()))
+                .then(|| page.last().map(|info| behind(info.stream.as_str())))
                 .flatten();
             Ok::<_, ReadError>(Some((stream::iter(page).map(Ok), next)))
         }
@@ -43,43 +44,54 @@ fn stats_now(connection: &Connection) -> Result<Stats> {
     // uses none up.
     let head = position(newest_position(connection)?);
     let streams = connection
-        .prepare_cached("SELECT count(*) FROM annals_events WHERE version = 1")?
+        .prepare_cached("SELECT streams FROM annals_totals")?
         .query_row([], |row| row.get::<_, i64>(0))?;
-    Ok(Stats {
-        events: head.get(),
-        streams: streams.unsigned_abs(),
-        head,
-    })
+    Ok(Stats { events: head.get(), streams: streams.unsigned_abs(), head })
 }
 
+/// Some streams from the name `from` on: two look-ups each, however long they are.
 fn page(
     connection: &Connection,
     category: Option<&Category>,
-    after: &str,
+    mut from: String,
 ) -> Result<Vec<StreamInfo>> {
-    // All streams of a category lie between `category` and `category.`, the next text that
-    // does not continue with `-`.
-    let low = category.map_or("", Category::as_str);
-    let high = category.map(|category| format!("{category}."));
-    let mut statement = connection.prepare_cached(
-        "SELECT s.stream, last.version, last.position
-         FROM annals_events s JOIN annals_events last
-             ON last.stream = s.stream AND last.version =
-                 (SELECT max(version) FROM annals_events WHERE stream = s.stream)
-         WHERE s.version = 1 AND s.stream > ?1 AND s.stream >= ?2
-             AND (?3 IS NULL OR s.stream < ?3) AND (?4 IS NULL OR s.category = ?4)
-         ORDER BY s.stream LIMIT ?5",
+    let mut next = connection.prepare_cached(
+        "SELECT stream FROM annals_events WHERE stream >= ?1 ORDER BY stream LIMIT 1",
     )?;
-    let category = category.map(Category::as_str);
-    let info = |row: &Row<'_>| {
+    let dashed = category.map(|category| format!("{category}-"));
+    let mut infos = Vec::new();
+    while infos.len() < PAGE_STREAMS {
+        let name = next.query_row([&from], |row| row.get::<_, String>(0)).optional()?;
+        let Some(name) = name else { break };
+        let stream = StreamId::from_stored(name);
+        if category.is_none_or(|category| stream.category() == *category) {
+            from = behind(stream.as_str());
+            infos.push(info(connection, &stream)?);
+        } else if let Some(dashed) = dashed.as_deref().filter(|dashed| stream.as_str() < *dashed) {
+            // Other names stand between `account` and `account-1`: `account!` for example.
+            dashed.clone_into(&mut from);
+        } else {
+            break;
+        }
+    }
+    Ok(infos)
+}
+
+fn info(connection: &Connection, stream: &StreamId) -> Result<StreamInfo> {
+    let mut last = connection.prepare_cached(
+        "SELECT version, position FROM annals_events WHERE stream = ?1
+         ORDER BY version DESC LIMIT 1",
+    )?;
+    last.query_row([stream.as_str()], |row| {
         Ok(StreamInfo {
-            stream: StreamId::from_stored(row.get::<_, String>(0)?),
-            version: version(row.get(1)?),
-            last_position: position(row.get(2)?),
+            stream: stream.clone(),
+            version: version(row.get(0)?),
+            last_position: position(row.get(1)?),
         })
-    };
-    let count = i64::try_from(PAGE_STREAMS).unwrap_or(i64::MAX);
-    statement
-        .query_map((after, low, high, category, count), info)?
-        .collect()
+    })
+}
+
+/// The first text behind a name; names hold no control characters.
+fn behind(name: &str) -> String {
+    format!("{name}\0")
 }

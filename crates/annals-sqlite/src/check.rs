@@ -21,11 +21,7 @@ pub(crate) fn check(connection: &Connection, check: Check) -> Result<(), OpenErr
 fn check_pages(connection: &Connection) -> Result<(), OpenError> {
     let verdict: String =
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" {
-        Ok(())
-    } else {
-        Err(OpenError::Damaged(verdict))
-    }
+    if verdict == "ok" { Ok(()) } else { Err(OpenError::Damaged(verdict)) }
 }
 
 /// What must hold of every event, each as a query for one that breaks it among the newest.
@@ -72,9 +68,7 @@ fn check_events(connection: &Connection, count: i64) -> Result<(), OpenError> {
         let mut rows = statement.query([count])?;
         if let Some(row) = rows.next()? {
             let position: i64 = row.get(0)?;
-            return Err(OpenError::Damaged(format!(
-                "the event at position {position} {fault}"
-            )));
+            return Err(OpenError::Damaged(format!("the event at position {position} {fault}")));
         }
     }
     Ok(())

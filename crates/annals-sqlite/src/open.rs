@@ -109,20 +109,15 @@ impl Options {
         if role == Role::Writer {
             flags |= OpenFlags::SQLITE_OPEN_CREATE;
         }
-        let connection =
-            Connection::open_with_flags(path, flags).map_err(|source| OpenError::File {
-                path: path.to_owned(),
-                source,
-            })?;
+        let connection = Connection::open_with_flags(path, flags)
+            .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         connection.busy_timeout(self.busy_timeout)?;
         connection.set_prepared_statement_cache_capacity(64);
         if role == Role::Writer {
             let mode: String =
                 connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
             if mode != "wal" {
-                return Err(OpenError::NoWal {
-                    path: path.to_owned(),
-                });
+                return Err(OpenError::NoWal { path: path.to_owned() });
             }
         }
         connection.execute_batch(role.pragmas())?;

@@ -45,12 +45,7 @@ pub(crate) fn find_after(
         return Ok(Some(newest).filter(|&newest| newest > after));
     }
     let direction = Direction::Forward;
-    let lists = Lists {
-        connection,
-        after,
-        up_to: i64::MAX,
-        direction,
-    };
+    let lists = Lists { connection, after, up_to: i64::MAX, direction };
     plan(connection, query)?.seek(&lists, after.saturating_add(1), direction)
 }
 
@@ -82,11 +77,7 @@ fn plan_places(
     let mut places: Vec<_> = item.streams.iter().cloned().map(Key::Stream).collect();
     for category in &item.categories {
         let types = types_or(wanted, || types_in_category(connection, category))?;
-        places.extend(
-            types
-                .into_iter()
-                .map(|id| Key::Category(category.clone(), id)),
-        );
+        places.extend(types.into_iter().map(|id| Key::Category(category.clone(), id)));
     }
     Ok(Postings::any(places.into_iter().map(Postings::list)))
 }
@@ -108,9 +99,7 @@ fn type_ids(connection: &Connection, types: &[EventType]) -> Result<Option<Vec<i
     let mut ids = Vec::with_capacity(types.len());
     for event_type in types {
         ids.extend(
-            statement
-                .query_row([event_type.as_str()], |row| row.get::<_, i64>(0))
-                .optional()?,
+            statement.query_row([event_type.as_str()], |row| row.get::<_, i64>(0)).optional()?,
         );
     }
     ids.sort_unstable();
@@ -140,9 +129,8 @@ fn distinct(connection: &Connection, next: &str, prefix: &str) -> Result<Vec<i64
     let mut statement = connection.prepare_cached(next)?;
     let mut types = Vec::new();
     let mut last = i64::MIN;
-    while let Some(found) = statement
-        .query_row((prefix, last), |row| row.get::<_, i64>(0))
-        .optional()?
+    while let Some(found) =
+        statement.query_row((prefix, last), |row| row.get::<_, i64>(0)).optional()?
     {
         types.push(found);
         last = found;
@@ -151,11 +139,14 @@ fn distinct(connection: &Connection, next: &str, prefix: &str) -> Result<Vec<i64
 }
 
 /// The same statement in both directions.
+///
+/// Readers stop where they have enough. A bound `LIMIT` would make SQLite prepare the statement
+/// again each time it is bound.
 macro_rules! ordered {
     ($direction:expr, $select:literal, $by:literal) => {
         match $direction {
-            Direction::Forward => concat!($select, " ORDER BY ", $by, " ASC LIMIT ?1"),
-            Direction::Backward => concat!($select, " ORDER BY ", $by, " DESC LIMIT ?1"),
+            Direction::Forward => concat!($select, " ORDER BY ", $by, " ASC"),
+            Direction::Backward => concat!($select, " ORDER BY ", $by, " DESC"),
         }
     };
 }
@@ -172,56 +163,59 @@ impl Source for Lists<'_> {
         if low > high {
             return Ok(Vec::new());
         }
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
         match key {
             Key::Category(category, id) => self.positions(
+                count,
                 ordered!(
                     self.direction,
                     "SELECT position FROM annals_events INDEXED BY annals_events_by_category
-                     WHERE position BETWEEN ?2 AND ?3 AND category = ?4 AND type = ?5",
+                     WHERE position BETWEEN ?1 AND ?2 AND category = ?3 AND type = ?4",
                     "position"
                 ),
-                (count, low, high, category.as_str(), id),
+                (low, high, category.as_str(), id),
             ),
             Key::Stream(stream) => {
                 // Within a stream, position order is version order (S4).
                 let low = version_at(self.connection, stream, low - 1)? + 1;
                 let high = version_at(self.connection, stream, high)?;
                 self.positions(
+                    count,
                     ordered!(
                         self.direction,
                         "SELECT position FROM annals_events INDEXED BY annals_events_by_stream
-                         WHERE version BETWEEN ?2 AND ?3 AND stream = ?4",
+                         WHERE version BETWEEN ?1 AND ?2 AND stream = ?3",
                         "version"
                     ),
-                    (count, low, high, stream.as_str()),
+                    (low, high, stream.as_str()),
                 )
             }
             Key::Tag(tag, id) => self.positions(
+                count,
                 ordered!(
                     self.direction,
                     "SELECT position FROM annals_tags
-                     WHERE position BETWEEN ?2 AND ?3 AND tag = ?4 AND type = ?5",
+                     WHERE position BETWEEN ?1 AND ?2 AND tag = ?3 AND type = ?4",
                     "position"
                 ),
-                (count, low, high, tag.as_str(), id),
+                (low, high, tag.as_str(), id),
             ),
             Key::Type(id) => self.positions(
+                count,
                 ordered!(
                     self.direction,
                     "SELECT position FROM annals_events INDEXED BY annals_events_by_type
-                     WHERE position BETWEEN ?2 AND ?3 AND type = ?4",
+                     WHERE position BETWEEN ?1 AND ?2 AND type = ?3",
                     "position"
                 ),
-                (count, low, high, id),
+                (low, high, id),
             ),
         }
     }
 }
 
 impl Lists<'_> {
-    fn positions(&self, select: &str, params: impl Params) -> Result<Vec<i64>> {
+    fn positions(&self, count: usize, select: &str, params: impl Params) -> Result<Vec<i64>> {
         let mut statement = self.connection.prepare_cached(select)?;
-        statement.query_map(params, |row| row.get(0))?.collect()
+        statement.query_map(params, |row| row.get(0))?.take(count).collect()
     }
 }

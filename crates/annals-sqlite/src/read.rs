@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use annals_core::{Direction, EventStream, Read, ReadError, RecordedEvent, Scope, StreamId};
 use futures_util::Stream;
-use rusqlite::{Connection, Params, Result};
+use rusqlite::{Connection, Params, Result, Rows};
 
 use crate::fault::read_error;
 use crate::number::{stored_position, stored_version};
@@ -27,11 +27,7 @@ const PAGE_EVENTS_FIRST: usize = 64;
 
 /// The events that a checked read selects.
 pub(crate) fn read(readers: Readers, read: Read) -> EventStream {
-    Box::pin(Pages {
-        readers,
-        events: Vec::new().into_iter(),
-        next: NextPage::Unread(read),
-    })
+    Box::pin(Pages { readers, events: Vec::new().into_iter(), next: NextPage::Unread(read) })
 }
 
 struct Pages {
@@ -102,20 +98,9 @@ struct Cursor {
 
 /// What a read moves along, between a lower and an upper end that close in on each other.
 enum Track {
-    Log {
-        low: i64,
-        high: i64,
-    },
-    Query {
-        postings: Postings<Key>,
-        low: i64,
-        high: i64,
-    },
-    Stream {
-        stream: StreamId,
-        low: i64,
-        high: i64,
-    },
+    Log { low: i64, high: i64 },
+    Query { postings: Postings<Key>, low: i64, high: i64 },
+    Stream { stream: StreamId, low: i64, high: i64 },
 }
 
 impl Cursor {
@@ -132,12 +117,10 @@ impl Cursor {
     }
 
     fn page(mut self, reader: &mut Reader) -> Result<Page, ReadError> {
-        let count = usize::try_from(self.remaining)
-            .unwrap_or(usize::MAX)
-            .min(self.page);
+        let count = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(self.page);
         let mut collect = Collect {
             connection: &reader.connection,
-            decoder: &mut reader.decoder,
+            decoder: Decoder::new(&reader.connection, &mut reader.type_names),
             direction: self.direction,
             count,
             bytes: 0,
@@ -175,11 +158,9 @@ impl Track {
                 })
             }
             Scope::Query(query) if query.is_all() => Ok(Self::Log { low, high }),
-            Scope::Query(query) => Ok(Self::Query {
-                postings: plan(connection, query)?,
-                low,
-                high,
-            }),
+            Scope::Query(query) => {
+                Ok(Self::Query { postings: plan(connection, query)?, low, high })
+            }
         }
     }
 
@@ -196,11 +177,7 @@ impl Track {
                 collect.close_in(low, high, |event| stored_version(event.version));
                 Ok(full)
             }
-            Self::Query {
-                postings,
-                low,
-                high,
-            } => {
+            Self::Query { postings, low, high } => {
                 let full = collect.query(postings, *low, *high)?;
                 collect.close_in(low, high, |event| stored_position(event.position));
                 Ok(full)
@@ -212,7 +189,7 @@ impl Track {
 /// A page in the making.
 struct Collect<'r> {
     connection: &'r Connection,
-    decoder: &'r mut Decoder,
+    decoder: Decoder<'r>,
     direction: Direction,
     count: usize,
     bytes: usize,
@@ -230,7 +207,7 @@ macro_rules! events {
                 $where,
                 " ORDER BY ",
                 $by,
-                " ASC LIMIT ?1"
+                " ASC"
             ),
             Direction::Backward => concat!(
                 "SELECT ",
@@ -239,7 +216,7 @@ macro_rules! events {
                 $where,
                 " ORDER BY ",
                 $by,
-                " DESC LIMIT ?1"
+                " DESC"
             ),
         }
     };
@@ -247,37 +224,33 @@ macro_rules! events {
 
 impl Collect<'_> {
     fn log(&mut self, low: i64, high: i64) -> Result<bool> {
-        let select = events!(self.direction, "position BETWEEN ?2 AND ?3", "position");
-        self.select(select, (self.limit(), low, high))
+        let select = events!(self.direction, "position BETWEEN ?1 AND ?2", "position");
+        self.select(select, (low, high))
     }
 
     fn stream(&mut self, stream: &StreamId, low: i64, high: i64) -> Result<bool> {
-        let select = events!(
-            self.direction,
-            "version BETWEEN ?2 AND ?3 AND stream = ?4",
-            "version"
-        );
-        self.select(select, (self.limit(), low, high, stream.as_str()))
+        let select =
+            events!(self.direction, "version BETWEEN ?1 AND ?2 AND stream = ?3", "version");
+        self.select(select, (low, high, stream.as_str()))
     }
 
     fn query(&mut self, postings: &mut Postings<Key>, low: i64, high: i64) -> Result<bool> {
         let (connection, direction) = (self.connection, self.direction);
-        let lists = Lists {
-            connection,
-            after: low - 1,
-            up_to: high,
-            direction,
-        };
+        let lists = Lists { connection, after: low - 1, up_to: high, direction };
         let mut from = match direction {
             Direction::Forward => low,
             Direction::Backward => high,
         };
-        let select = events!(direction, "position = ?2", "position");
+        let mut statement = connection.prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM annals_events WHERE position = ?1"
+        ))?;
         while !self.is_full() {
             let Some(found) = postings.seek(&lists, from, direction)? else {
                 return Ok(false);
             };
-            self.select(select, (1, found))?;
+            self.take(statement.query([found])?)?;
             from = match direction {
                 Direction::Forward => found + 1,
                 Direction::Backward => found - 1,
@@ -289,20 +262,19 @@ impl Collect<'_> {
     /// Adds the rows of a statement until the page is full; whether it became full.
     fn select(&mut self, select: &str, params: impl Params) -> Result<bool> {
         let mut statement = self.connection.prepare_cached(select)?;
-        let mut rows = statement.query(params)?;
+        self.take(statement.query(params)?)
+    }
+
+    fn take(&mut self, mut rows: Rows<'_>) -> Result<bool> {
         while !self.is_full() {
             let Some(row) = rows.next()? else {
                 return Ok(false);
             };
-            let event = self.decoder.decode(self.connection, row)?;
+            let event = self.decoder.decode(row)?;
             self.bytes += event.data.bytes.len() + event.metadata.as_json().len();
             self.events.push(event);
         }
         Ok(true)
-    }
-
-    fn limit(&self) -> i64 {
-        i64::try_from(self.count).unwrap_or(i64::MAX)
     }
 
     fn is_full(&self) -> bool {

@@ -5,12 +5,12 @@ use crossbeam_channel::{Receiver, Sender};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::row::Decoder;
+use crate::row::TypeNames;
 
 /// What a reading thread has at hand.
 pub(crate) struct Reader {
     pub(crate) connection: Connection,
-    pub(crate) decoder: Decoder,
+    pub(crate) type_names: TypeNames,
 }
 
 type Job = Box<dyn FnOnce(&mut Reader) + Send>;
@@ -67,10 +67,7 @@ pub(crate) fn lost() -> ReadError {
 }
 
 fn work(connection: Connection, queue: &Receiver<Job>) {
-    let mut reader = Reader {
-        connection,
-        decoder: Decoder::default(),
-    };
+    let mut reader = Reader { connection, type_names: TypeNames::default() };
     while let Ok(job) = queue.recv() {
         job(&mut reader);
     }

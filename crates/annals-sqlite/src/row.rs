@@ -1,13 +1,13 @@
 //! Events as rows.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
 
 use crate::number::{position, version};
 use annals_core::{
-    ContentType, Data, EventId, EventType, Metadata, RecordedEvent, StreamId, Tag, Tags, Timestamp,
+    ContentType, Data, EventId, EventType, Metadata, RecordedEvent, StreamId, Tags, Timestamp,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{Connection, Error, Result, Row};
 
@@ -20,37 +20,50 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
-/// Makes events of rows, sharing what many events have in common.
-#[derive(Debug, Default)]
-pub(crate) struct Decoder {
+/// The names of types by their ids, as far as they were needed.
+pub(crate) type TypeNames = HashMap<i64, Box<str>>;
+
+/// Makes events of the rows of one page.
+///
+/// What the events of a page have in common they share, but pages share nothing: otherwise the
+/// thread that makes a page and the one that drops another would count references on the same
+/// cache line, event by event.
+pub(crate) struct Decoder<'r> {
+    connection: &'r Connection,
+    names: &'r mut TypeNames,
     types: HashMap<i64, EventType>,
-    /// Neighbours are often of one stream.
     last_stream: Option<StreamId>,
+    chunk: BytesMut,
 }
 
-impl Decoder {
-    pub(crate) fn decode(
-        &mut self,
-        connection: &Connection,
-        row: &Row<'_>,
-    ) -> Result<RecordedEvent> {
+/// Data is copied to chunks of this size, so a single event that is kept keeps no more than
+/// this of its neighbours.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+impl<'r> Decoder<'r> {
+    pub(crate) fn new(connection: &'r Connection, names: &'r mut TypeNames) -> Self {
+        let (types, last_stream, chunk) = Default::default();
+        Self { connection, names, types, last_stream, chunk }
+    }
+
+    pub(crate) fn decode(&mut self, row: &Row<'_>) -> Result<RecordedEvent> {
         let recorded_at = Timestamp::from_micros(row.get(5)?);
         let occurred_at = row.get::<_, Option<i64>>(6)?.map(Timestamp::from_micros);
         Ok(RecordedEvent {
             position: position(row.get(0)?),
             stream: self.stream(text(row, 1)?),
             version: version(row.get(2)?),
-            event_type: self.event_type(connection, row.get(3)?)?,
+            event_type: self.event_type(row.get(3)?)?,
             schema_version: row.get(4)?,
             recorded_at,
             occurred_at: occurred_at.unwrap_or(recorded_at),
             id: EventId::from_bytes(row.get(7)?),
             data: Data {
                 content_type: content_type(row, 8)?,
-                bytes: Bytes::copy_from_slice(row.get_ref(11)?.as_blob().map_err(at(11))?),
+                bytes: self.bytes(row.get_ref(11)?.as_blob().map_err(at(11))?),
             },
             tags: tags(row, 9)?,
-            metadata: metadata(row, 10)?,
+            metadata: self.metadata(row, 10)?,
         })
     }
 
@@ -61,16 +74,39 @@ impl Decoder {
         }
     }
 
-    fn event_type(&mut self, connection: &Connection, id: i64) -> Result<EventType> {
+    fn event_type(&mut self, id: i64) -> Result<EventType> {
         if let Some(known) = self.types.get(&id) {
             return Ok(known.clone());
         }
-        let mut statement =
-            connection.prepare_cached("SELECT name FROM annals_types WHERE id = ?1")?;
-        let name: Arc<str> = statement.query_row([id], |row| row.get(0))?;
-        let event_type = EventType::from_stored(name);
+        let name = match self.names.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let select = "SELECT name FROM annals_types WHERE id = ?1";
+                let mut statement = self.connection.prepare_cached(select)?;
+                unknown.insert(statement.query_row([id], |row| row.get(0))?)
+            }
+        };
+        let event_type = EventType::from_stored(&**name);
         self.types.insert(id, event_type.clone());
         Ok(event_type)
+    }
+
+    fn metadata(&mut self, row: &Row<'_>, column: usize) -> Result<Metadata> {
+        match row.get_ref(column)? {
+            ValueRef::Null => Ok(Metadata::empty()),
+            other => Ok(Metadata::from_stored(self.bytes(other.as_bytes().map_err(at(column))?))),
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Bytes {
+        if bytes.len() >= CHUNK_BYTES {
+            return Bytes::copy_from_slice(bytes);
+        }
+        if self.chunk.capacity() < bytes.len() {
+            self.chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        }
+        self.chunk.extend_from_slice(bytes);
+        self.chunk.split().freeze()
     }
 }
 
@@ -88,23 +124,10 @@ fn content_type(row: &Row<'_>, column: usize) -> Result<ContentType> {
     }
 }
 
-fn metadata(row: &Row<'_>, column: usize) -> Result<Metadata> {
-    match row.get_ref(column)? {
-        ValueRef::Null => Ok(Metadata::empty()),
-        other => {
-            let json = other.as_bytes().map_err(at(column))?;
-            Ok(Metadata::from_stored(Bytes::copy_from_slice(json)))
-        }
-    }
-}
-
 fn tags(row: &Row<'_>, column: usize) -> Result<Tags> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(Tags::default()),
-        other => {
-            let lines = other.as_str().map_err(at(column))?;
-            Ok(Tags::new(lines.split('\n').map(Tag::from_stored).collect()))
-        }
+        other => Ok(Tags::from_stored(other.as_str().map_err(at(column))?)),
     }
 }
 
@@ -112,10 +135,4 @@ fn at(column: usize) -> impl Fn(FromSqlError) -> Error {
     move |error| {
         Error::FromSqlConversionFailure(column, rusqlite::types::Type::Null, Box::new(error))
     }
-}
-
-/// The tags of an event as one text: names hold no line breaks.
-pub(crate) fn tags_text(tags: &Tags) -> Option<String> {
-    let names: Vec<&str> = tags.into_iter().map(Tag::as_str).collect();
-    (!names.is_empty()).then(|| names.join("\n"))
 }

@@ -18,10 +18,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
     let Some(missing) = MIGRATIONS.get(found..) else {
-        return Err(OpenError::TooNew {
-            found,
-            known: MIGRATIONS.len(),
-        });
+        return Err(OpenError::TooNew { found, known: MIGRATIONS.len() });
     };
     for migration in missing {
         transaction.execute_batch(migration)?;
@@ -64,14 +61,8 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
         let schema = |c: &Connection| -> Vec<String> {
-            let mut statement = c
-                .prepare("SELECT name FROM sqlite_schema ORDER BY name")
-                .unwrap();
-            statement
-                .query_map([], |row| row.get(0))
-                .unwrap()
-                .map(Result::unwrap)
-                .collect()
+            let mut statement = c.prepare("SELECT name FROM sqlite_schema ORDER BY name").unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
         };
         let before = schema(&connection);
         migrate(&mut connection).unwrap();
@@ -83,14 +74,9 @@ mod tests {
     fn a_newer_schema_is_refused() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
-        connection
-            .execute("UPDATE annals_schema SET version = 99", [])
-            .unwrap();
+        connection.execute("UPDATE annals_schema SET version = 99", []).unwrap();
         let error = migrate(&mut connection).unwrap_err();
-        assert!(
-            matches!(error, OpenError::TooNew { found: 99, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, OpenError::TooNew { found: 99, .. }), "{error}");
     }
 
     #[test]
@@ -105,15 +91,9 @@ mod tests {
                  VALUES (1, 'a-1', 1, 1, 1, 0, 0, x'00', x'7b7d');",
             )
             .unwrap();
-        for tampering in [
-            "UPDATE annals_events SET data = x''",
-            "DELETE FROM annals_events",
-        ] {
+        for tampering in ["UPDATE annals_events SET data = x''", "DELETE FROM annals_events"] {
             let error = connection.execute(tampering, []).unwrap_err();
-            assert!(
-                error.to_string().contains("immutable"),
-                "{tampering}: {error}"
-            );
+            assert!(error.to_string().contains("immutable"), "{tampering}: {error}");
         }
     }
 }

@@ -84,27 +84,14 @@ impl SqliteStore {
         let (head_sender, head) = watch::channel(position(newest));
         let (writer, requests) = crossbeam_channel::unbounded();
         let clock = Arc::clone(&options.clock);
-        let work = Writer {
-            requests,
-            head: head_sender,
-            clock,
-            rhythm: Rhythm::default(),
-        };
+        let work = Writer { requests, head: head_sender, clock, rhythm: Rhythm::default() };
         std::thread::Builder::new()
             .name("annals-writer".into())
             .spawn(move || work.run(&connection))
             .map_err(OpenError::Thread)?;
         let readers = Readers::start(readers).map_err(OpenError::Thread)?;
         let Options { clock, limits, .. } = options;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                clock,
-                limits,
-                readers,
-                writer,
-                head,
-            }),
-        })
+        Ok(Self { shared: Arc::new(Shared { clock, limits, readers, writer, head }) })
     }
 
     /// Stores every append that was asked for, then stops writing and ends all subscriptions.
@@ -131,11 +118,7 @@ impl SqliteStore {
     async fn check_ahead(&self, append: Append) -> Result<Append, AppendError> {
         let known = self.shared.head.borrow().get();
         let looks_far_back = |after: Position| after.get().saturating_add(LOOK_BACK_MAX) < known;
-        if !append
-            .conditions
-            .iter()
-            .any(|condition| looks_far_back(condition.after))
-        {
+        if !append.conditions.iter().any(|condition| looks_far_back(condition.after)) {
             return Ok(append);
         }
         let checked = self.shared.readers.run(move |reader| {
@@ -196,14 +179,9 @@ impl EventStore for SqliteStore {
         let append = self.check_ahead(append).await?;
         let (answer, answered) = oneshot::channel();
         let request = Request::Append(Pending { append, answer });
-        self.shared
-            .writer
-            .send(request)
-            .map_err(|_| AppendError::Closed)?;
+        self.shared.writer.send(request).map_err(|_| AppendError::Closed)?;
         answered.await.unwrap_or_else(|_| {
-            Err(AppendError::Indeterminate(Fault::new(
-                "appending: the writer has stopped",
-            )))
+            Err(AppendError::Indeterminate(Fault::new("appending: the writer has stopped")))
         })
     }
 

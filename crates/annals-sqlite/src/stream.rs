@@ -12,10 +12,7 @@ pub(crate) struct Newest {
 
 impl Newest {
     /// What stands for the newest event of an empty log.
-    pub(crate) const NONE: Self = Self {
-        position: 0,
-        recorded_at: Timestamp::MIN,
-    };
+    pub(crate) const NONE: Self = Self { position: 0, recorded_at: Timestamp::MIN };
 }
 
 pub(crate) fn newest(connection: &Connection) -> Result<Newest> {
@@ -25,10 +22,7 @@ pub(crate) fn newest(connection: &Connection) -> Result<Newest> {
     let newest = statement
         .query_row([], |row| {
             let recorded_at = Timestamp::from_micros(row.get(1)?);
-            Ok(Newest {
-                position: row.get(0)?,
-                recorded_at,
-            })
+            Ok(Newest { position: row.get(0)?, recorded_at })
         })
         .optional()?;
     Ok(newest.unwrap_or(Newest::NONE))
@@ -53,9 +47,7 @@ pub(crate) fn position_as_at(
         "SELECT recorded_at FROM annals_events WHERE position <= ?1 ORDER BY position DESC LIMIT 1",
     )?;
     let first_after = search(1, newest.position, |position| {
-        let recorded_at = probe
-            .query_row([position], |row| row.get::<_, i64>(0))
-            .optional()?;
+        let recorded_at = probe.query_row([position], |row| row.get::<_, i64>(0)).optional()?;
         Ok(recorded_at.is_some_and(|micros| micros > moment.as_micros()))
     })?;
     Ok(first_after - 1)
@@ -66,9 +58,7 @@ pub(crate) fn head_version(connection: &Connection, stream: &StreamId) -> Result
     let mut statement = connection.prepare_cached(
         "SELECT version FROM annals_events WHERE stream = ?1 ORDER BY version DESC LIMIT 1",
     )?;
-    let version = statement
-        .query_row([stream.as_str()], |row| row.get(0))
-        .optional()?;
+    let version = statement.query_row([stream.as_str()], |row| row.get(0)).optional()?;
     Ok(version.unwrap_or(0))
 }
 

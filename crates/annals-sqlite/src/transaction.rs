@@ -60,7 +60,10 @@ impl SqliteStore {
         transaction.execute_batch("SAVEPOINT annals_append")?;
         let try_append = || {
             let mut newest = newest(transaction)?;
-            Appender::new(transaction)?.append(append, self.shared().clock.now(), &mut newest)
+            let mut appender = Appender::new(transaction)?;
+            let outcome = appender.append(append, self.shared().clock.now(), &mut newest)?;
+            appender.finish()?;
+            Ok(outcome)
         };
         let outcome = try_append();
         transaction.execute_batch(match outcome {

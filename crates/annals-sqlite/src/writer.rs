@@ -102,27 +102,25 @@ impl Writer {
             let next = match self.requests.recv_timeout(self.patience()) {
                 Ok(Request::Append(first)) => self.store_group(connection, &mut appender, first),
                 Ok(Request::Close(done)) => Next::Stop(Some(done)),
-                Ok(Request::Watch) | Err(RecvTimeoutError::Timeout) => Next::Continue,
+                Ok(Request::Watch) | Err(RecvTimeoutError::Timeout) => {
+                    let version = data_version(connection)?;
+                    if version != seen_version {
+                        seen_version = version;
+                        self.publish(newest_position(connection)?);
+                    }
+                    Next::Continue
+                }
                 Err(RecvTimeoutError::Disconnected) => Next::Stop(None),
             };
             if let Next::Stop(done) = next {
                 return Ok(done);
-            }
-            let version = data_version(connection)?;
-            if version != seen_version {
-                seen_version = version;
-                self.publish(newest_position(connection)?);
             }
         }
     }
 
     /// How long to wait for a request before looking for the appends of others.
     fn patience(&self) -> Duration {
-        if self.head.receiver_count() > 1 {
-            WATCH_INTERVAL
-        } else {
-            Duration::from_secs(3600)
-        }
+        if self.head.receiver_count() > 1 { WATCH_INTERVAL } else { Duration::from_secs(3600) }
     }
 
     fn publish(&self, head: i64) {
@@ -201,12 +199,10 @@ impl Writer {
             outcomes.push(outcome);
         }
         if newest.position > before {
+            appender.finish().map_err(Failure::Write)?;
             let started = Instant::now();
             transaction.commit().map_err(Failure::Commit)?;
-            self.rhythm = Rhythm {
-                callers: group.len(),
-                commit: started.elapsed(),
-            };
+            self.rhythm = Rhythm { callers: group.len(), commit: started.elapsed() };
             self.publish(newest.position);
         }
         Ok(outcomes)
@@ -270,7 +266,5 @@ impl Failure {
 
 /// Changes when another connection, of this process or another, has committed.
 fn data_version(connection: &Connection) -> Result<i64> {
-    connection
-        .prepare_cached("PRAGMA data_version")?
-        .query_row([], |row| row.get(0))
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }

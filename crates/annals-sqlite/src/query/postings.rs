@@ -57,21 +57,12 @@ const FETCH_MOST: usize = 256;
 
 impl<K> Postings<K> {
     pub(crate) fn any(parts: impl IntoIterator<Item = Self>) -> Self {
-        let ahead = |part| Ahead {
-            part,
-            answer: Answer::Unasked,
-        };
+        let ahead = |part| Ahead { part, answer: Answer::Unasked };
         Self::Any(parts.into_iter().map(ahead).collect())
     }
 
     pub(crate) fn list(key: K) -> Self {
-        Self::List(List {
-            key,
-            fetched: Vec::new(),
-            next: 0,
-            count: FETCH_FIRST,
-            ended: false,
-        })
+        Self::List(List { key, fetched: Vec::new(), next: 0, count: FETCH_FIRST, ended: false })
     }
 
     /// The first member at or beyond `from`.
@@ -223,14 +214,12 @@ mod tests {
     }
 
     fn plain() -> impl Strategy<Value = Plain> {
-        (0..4_usize)
-            .prop_map(Plain::List)
-            .prop_recursive(3, 12, 4, |part| {
-                prop_oneof![
-                    prop::collection::vec(part.clone(), 1..4).prop_map(Plain::All),
-                    prop::collection::vec(part, 0..4).prop_map(Plain::Any),
-                ]
-            })
+        (0..4_usize).prop_map(Plain::List).prop_recursive(3, 12, 4, |part| {
+            prop_oneof![
+                prop::collection::vec(part.clone(), 1..4).prop_map(Plain::All),
+                prop::collection::vec(part, 0..4).prop_map(Plain::Any),
+            ]
+        })
     }
 
     fn read(postings: &mut Postings<usize>, lists: &Lists) -> Vec<i64> {
