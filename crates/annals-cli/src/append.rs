@@ -158,11 +158,7 @@ struct Batch {
 
 impl Batch {
     fn has_room_for(&self, stream: &StreamId) -> bool {
-        let continues = self
-            .append
-            .streams
-            .last()
-            .is_none_or(|part| part.stream == *stream);
+        let continues = self.append.streams.last().is_none_or(|part| part.stream == *stream);
         self.events < BATCH_EVENTS
             && self.bytes < annals_core::Limits::DEFAULT.append_bytes_max / 4
             && (continues || !self.streams.contains(stream))
@@ -206,14 +202,11 @@ fn parse(line: &str) -> Result<(StreamId, annals_core::NewEvent), Failure> {
     for name in ASSIGNED {
         fields.remove(name);
     }
-    let stream = fields
-        .remove("stream")
-        .ok_or_else(|| Failure::invalid("missing field `stream`"))?;
+    let stream =
+        fields.remove("stream").ok_or_else(|| Failure::invalid("missing field `stream`"))?;
     let stream = StreamId::deserialize(&*stream).map_err(invalid)?;
     let rest = serde_json::to_string(&fields).map_err(invalid)?;
     let event: NewEvent = serde_json::from_str(&rest).map_err(invalid)?;
-    let event = event
-        .into_event()
-        .map_err(|error| Failure::invalid(error.to_string()))?;
+    let event = event.into_event().map_err(|error| Failure::invalid(error.to_string()))?;
     Ok((stream, event))
 }

@@ -46,11 +46,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Store {
     /// Where the events are: sqlite:PATH, or memory: for a log that is gone in the end.
-    #[arg(
-        long = "store",
-        env = "ANNALS_STORE",
-        default_value = "sqlite:annals.db"
-    )]
+    #[arg(long = "store", env = "ANNALS_STORE", default_value = "sqlite:annals.db")]
     pub(crate) location: Location,
 }
 

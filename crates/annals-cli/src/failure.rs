@@ -23,19 +23,12 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            code: FAILED,
-            is_closed_pipe: false,
-        }
+        Self { message: message.into(), code: FAILED, is_closed_pipe: false }
     }
 
     /// What was typed cannot be meant.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self {
-            code: INVALID,
-            ..Self::new(message)
-        }
+        Self { code: INVALID, ..Self::new(message) }
     }
 
     /// A failure while `doing`, with the error and its sources.
@@ -67,10 +60,7 @@ impl From<AppendError> for Failure {
             AppendError::Invalid(_) => INVALID,
             _ => FAILED,
         };
-        Self {
-            code,
-            ..Self::new(chain(&error))
-        }
+        Self { code, ..Self::new(chain(&error)) }
     }
 }
 
@@ -80,10 +70,7 @@ impl From<ReadError> for Failure {
             ReadError::Invalid(_) => INVALID,
             _ => FAILED,
         };
-        Self {
-            code,
-            ..Self::new(chain(&error))
-        }
+        Self { code, ..Self::new(chain(&error)) }
     }
 }
 

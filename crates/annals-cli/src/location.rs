@@ -68,17 +68,11 @@ impl Location {
     /// Opens the store, creating it when it does not exist.
     pub(crate) fn open_or_create(&self) -> Result<Opened, Failure> {
         match self {
-            Self::Memory => Ok(Opened {
-                store: Arc::new(MemoryStore::new()),
-                sqlite: None,
-            }),
+            Self::Memory => Ok(Opened { store: Arc::new(MemoryStore::new()), sqlite: None }),
             Self::Sqlite(path) => {
                 let sqlite = SqliteStore::open(path)
                     .map_err(|error| Failure::because(format!("opening {self}"), &error))?;
-                Ok(Opened {
-                    store: Arc::new(sqlite.clone()),
-                    sqlite: Some(sqlite),
-                })
+                Ok(Opened { store: Arc::new(sqlite.clone()), sqlite: Some(sqlite) })
             }
         }
     }

@@ -51,11 +51,8 @@ impl Output {
             self.stdout.write_all(b"\n")?;
             return Ok(());
         }
-        let (dim, bold, plain) = if self.is_coloured {
-            ("\u{1b}[2m", "\u{1b}[1m", "\u{1b}[0m")
-        } else {
-            ("", "", "")
-        };
+        let (dim, bold, plain) =
+            if self.is_coloured { ("\u{1b}[2m", "\u{1b}[1m", "\u{1b}[0m") } else { ("", "", "") };
         let data = match std::str::from_utf8(&event.data.bytes) {
             Ok(text) => shown(text).to_string(),
             Err(_) => format!("({} bytes)", event.data.bytes.len()),

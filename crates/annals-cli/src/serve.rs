@@ -50,11 +50,7 @@ impl Started {
         let address = listener
             .local_addr()
             .map_err(|error| Failure::because("asking for the port", &error))?;
-        Ok(Self {
-            url: format!("http://{address}"),
-            address,
-            store: store.to_owned(),
-        })
+        Ok(Self { url: format!("http://{address}"), address, store: store.to_owned() })
     }
 }
 
@@ -71,11 +67,7 @@ fn announce(started: &Started, needs_token: bool, output: &mut Output) -> Result
         return output.flush();
     }
     let url = &started.url;
-    let token = if needs_token {
-        " -H \"authorization: bearer $ANNALS_TOKEN\""
-    } else {
-        ""
-    };
+    let token = if needs_token { " -H \"authorization: bearer $ANNALS_TOKEN\"" } else { "" };
     output.line(&format!(
         "Annals serves {} at {url}/\n\n  \
          curl{token} {url}/v1/streams/account-1 -H content-type:application/json \\\n    \
@@ -102,7 +94,5 @@ fn token(file: Option<&Path>) -> Result<Option<Token>, Failure> {
         (None, Err(std::env::VarError::NotPresent)) => return Ok(None),
         (None, Err(error)) => return Err(Failure::because(TOKEN_VARIABLE, &error)),
     };
-    Token::new(&secret)
-        .map(Some)
-        .map_err(|error| Failure::invalid(format!("{place}: {error}")))
+    Token::new(&secret).map(Some).map_err(|error| Failure::invalid(format!("{place}: {error}")))
 }

@@ -86,16 +86,9 @@ async fn receive<'a>(
     }
     let share = u32::try_from(announced.unwrap_or(bytes_max)).unwrap_or(u32::MAX);
     let received = async {
-        let share = app
-            .bodies
-            .acquire_many(share)
-            .await
-            .expect("the semaphore is never closed");
+        let share = app.bodies.acquire_many(share).await.expect("the semaphore is never closed");
         let collected = Limited::new(body, bytes_max).collect().await;
-        collected.map(|body| Received {
-            bytes: body.to_bytes(),
-            _share: share,
-        })
+        collected.map(|body| Received { bytes: body.to_bytes(), _share: share })
     };
     match timeout(app.options.body_timeout, received).await {
         Ok(Ok(received)) => Ok(received),

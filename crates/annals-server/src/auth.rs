@@ -116,9 +116,7 @@ fn is_loopback(host: &str) -> bool {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    ["localhost", "127.0.0.1", "[::1]"]
-        .iter()
-        .any(|loopback| name.eq_ignore_ascii_case(loopback))
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|loopback| name.eq_ignore_ascii_case(loopback))
 }
 
 #[cfg(test)]
@@ -127,13 +125,7 @@ mod tests {
 
     #[test]
     fn only_loopback_hosts_are_loopback() {
-        for host in [
-            "localhost",
-            "LOCALHOST:80",
-            "127.0.0.1:4470",
-            "[::1]",
-            "[::1]:80",
-        ] {
+        for host in ["localhost", "LOCALHOST:80", "127.0.0.1:4470", "[::1]", "[::1]:80"] {
             assert!(is_loopback(host), "{host}");
         }
         for host in [
@@ -161,9 +153,6 @@ mod tests {
     #[test]
     fn weak_tokens_are_refused() {
         assert_eq!(Token::new("short").unwrap_err(), InvalidToken::TooShort);
-        assert_eq!(
-            Token::new("0123456789 abcdef").unwrap_err(),
-            InvalidToken::NotPrintable
-        );
+        assert_eq!(Token::new("0123456789 abcdef").unwrap_err(), InvalidToken::NotPrintable);
     }
 }

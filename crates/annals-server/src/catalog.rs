@@ -30,9 +30,7 @@ pub(crate) async fn streams(
     params.refuse_others()?;
     let infos = app.store.streams(category);
     let mut infos = infos.try_skip_while(move |info| {
-        future::ready(Ok(after
-            .as_ref()
-            .is_some_and(|after| info.stream <= *after)))
+        future::ready(Ok(after.as_ref().is_some_and(|after| info.stream <= *after)))
     });
     if wants_lines(&headers) {
         let limit = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
@@ -41,10 +39,7 @@ pub(crate) async fn streams(
             line.push(b'\n');
             line
         });
-        return Ok(typed(
-            "application/x-ndjson",
-            Body::from_stream(chunks(lines)),
-        ));
+        return Ok(typed("application/x-ndjson", Body::from_stream(chunks(lines))));
     }
     let limit = app.options.page_limit(limit)?;
     let (mut items, mut last, mut more) = (Vec::new(), None, false);
@@ -56,9 +51,8 @@ pub(crate) async fn streams(
         items.push(to_json(&info));
         last = Some(info.stream);
     }
-    let next = last
-        .filter(|_| more)
-        .map(|last| format!("/v1/streams?{}", params.with("after", last)));
+    let next =
+        last.filter(|_| more).map(|last| format!("/v1/streams?{}", params.with("after", last)));
     Ok(page_of("streams", &items, next.as_deref()))
 }
 

@@ -64,10 +64,7 @@ impl App {
 /// Every route of the API: its method and its path, as the OpenAPI document writes them.
 #[must_use]
 pub fn routes() -> Vec<(&'static str, &'static str)> {
-    table()
-        .into_iter()
-        .map(|(method, path, _)| (method, path))
-        .collect()
+    table().into_iter().map(|(method, path, _)| (method, path)).collect()
 }
 
 fn table() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
@@ -80,11 +77,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("get", "/v1/stats", get(catalog::stats)),
         ("get", "/v1/streams", get(catalog::streams)),
         ("get", "/v1/streams/{stream}", get(read::stream)),
-        (
-            "post",
-            "/v1/streams/{stream}",
-            post(append::append_to_stream),
-        ),
+        ("post", "/v1/streams/{stream}", post(append::append_to_stream)),
         ("get", "/v1/tail", get(tail::tail)),
     ]
 }
@@ -92,9 +85,7 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
 pub(crate) fn router(app: App) -> Router {
     table()
         .into_iter()
-        .fold(Router::new(), |router, (_, path, handler)| {
-            router.route(path, handler)
-        })
+        .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(app.clone(), auth::admit))
@@ -111,19 +102,14 @@ async fn secure(mut response: Response) -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(
-            "default-src 'none'; frame-ancestors 'none'",
-        ));
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     response
 }
 
@@ -158,11 +144,7 @@ async fn health(State(app): State<App>) -> Result<Response, Refusal> {
         version: &'static str,
     }
     let head = app.store.head().await?;
-    Ok(json(&Health {
-        status: "ok",
-        head,
-        version: env!("CARGO_PKG_VERSION"),
-    }))
+    Ok(json(&Health { status: "ok", head, version: env!("CARGO_PKG_VERSION") }))
 }
 
 async fn not_found(request: Request) -> Refusal {

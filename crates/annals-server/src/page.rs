@@ -36,9 +36,7 @@ fn hash_of(open: &str, close: &str) -> String {
 /// `GET /`
 pub(crate) async fn page() -> Response {
     let mut response = typed("text/html; charset=utf-8", PAGE);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
     response
 }
 

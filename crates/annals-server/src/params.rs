@@ -9,11 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::problem::Refusal;
 
 /// What RFC 3986 lets stand unescaped everywhere.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The parameters of one request, and which ones its route knows.
 #[derive(Debug)]
@@ -29,10 +25,7 @@ impl Params {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))
         });
-        Ok(Self {
-            pairs: pairs.collect::<Result<_, Refusal>>()?,
-            known: Vec::new(),
-        })
+        Ok(Self { pairs: pairs.collect::<Result<_, Refusal>>()?, known: Vec::new() })
     }
 
     /// Every value of `name`.
@@ -41,9 +34,7 @@ impl Params {
         T: FromStr<Err: Display>,
     {
         self.known.push(name);
-        self.values(name)
-            .map(|value| value.parse().map_err(|error| wrong(name, &error)))
-            .collect()
+        self.values(name).map(|value| value.parse().map_err(|error| wrong(name, &error))).collect()
     }
 
     /// The only value of `name`, if there is one.
@@ -85,15 +76,11 @@ impl Params {
             None | Some("any") => Ok(ExpectedVersion::Any),
             Some("no_stream") => Ok(ExpectedVersion::NoStream),
             Some("stream_exists") => Ok(ExpectedVersion::StreamExists),
-            Some(number) => number
-                .parse()
-                .map(|number| ExpectedVersion::Exact(Version::new(number)))
-                .map_err(|_| {
-                    wrong(
-                        "expected",
-                        &"is any, no_stream, stream_exists or a version number",
-                    )
-                }),
+            Some(number) => {
+                number.parse().map(|number| ExpectedVersion::Exact(Version::new(number))).map_err(
+                    |_| wrong("expected", &"is any, no_stream, stream_exists or a version number"),
+                )
+            }
         }
     }
 
@@ -109,11 +96,7 @@ impl Params {
 
     /// Refuses every parameter that was not asked for until now.
     pub(crate) fn refuse_others(&self) -> Result<(), Refusal> {
-        match self
-            .pairs
-            .iter()
-            .find(|(name, _)| !self.known.contains(&name.as_str()))
-        {
+        match self.pairs.iter().find(|(name, _)| !self.known.contains(&name.as_str())) {
             None => Ok(()),
             Some((name, _)) => Err(Refusal::invalid(format!(
                 "unknown parameter `{name}`; this route knows {}",
@@ -150,10 +133,7 @@ impl Params {
     }
 
     fn values(&self, name: &'static str) -> impl Iterator<Item = &str> {
-        self.pairs
-            .iter()
-            .filter(move |(other, _)| other == name)
-            .map(|(_, value)| value.as_str())
+        self.pairs.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }
 

@@ -22,12 +22,7 @@ pub(crate) struct WriteDeadline {
 
 impl WriteDeadline {
     pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self {
-            stream,
-            patience,
-            deadline: Box::pin(sleep(patience)),
-            is_stuck: false,
-        }
+        Self { stream, patience, deadline: Box::pin(sleep(patience)), is_stuck: false }
     }
 
     fn watch<T>(
@@ -44,10 +39,7 @@ impl WriteDeadline {
             self.deadline.as_mut().reset(Instant::now() + self.patience);
         }
         ready!(self.deadline.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client stopped reading",
-        )))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading")))
     }
 }
 

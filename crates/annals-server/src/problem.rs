@@ -26,12 +26,7 @@ impl Refusal {
 
     /// The request itself is wrong.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "invalid",
-            "The request is not valid",
-            detail,
-        )
+        Self::new(StatusCode::BAD_REQUEST, "invalid", "The request is not valid", detail)
     }
 
     pub(crate) fn not_json(error: &serde_json::Error) -> Self {
@@ -39,12 +34,7 @@ impl Refusal {
     }
 
     pub(crate) fn busy(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            code,
-            "The server is busy",
-            detail,
-        )
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "The server is busy", detail)
     }
 
     /// An append that was not acknowledged. `ids` are those of its events: the server may have
@@ -54,12 +44,8 @@ impl Refusal {
         let detail = error.to_string();
         match error {
             AppendError::Conflict(conflict) => {
-                let mut refusal = Self::new(
-                    StatusCode::CONFLICT,
-                    error.code(),
-                    "The log has moved on",
-                    detail,
-                );
+                let mut refusal =
+                    Self::new(StatusCode::CONFLICT, error.code(), "The log has moved on", detail);
                 refusal.0.conflict = Conflict::of(conflict);
                 refusal
             }
@@ -105,12 +91,7 @@ impl Refusal {
     }
 
     fn unsupported(detail: String) -> Self {
-        Self::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "unsupported",
-            "The store cannot do this",
-            detail,
-        )
+        Self::new(StatusCode::NOT_IMPLEMENTED, "unsupported", "The store cannot do this", detail)
     }
 
     fn unknown() -> Self {
@@ -158,22 +139,14 @@ impl IntoResponse for Refusal {
         let status =
             StatusCode::from_u16(self.0.status).expect("problems are made from a StatusCode");
         let content_type = HeaderValue::from_static(Problem::CONTENT_TYPE);
-        let mut response = (
-            status,
-            [(header::CONTENT_TYPE, content_type)],
-            self.0.to_json(),
-        )
-            .into_response();
+        let mut response =
+            (status, [(header::CONTENT_TYPE, content_type)], self.0.to_json()).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         }
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, scheme);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
     }

@@ -83,11 +83,7 @@ async fn read_page(app: &App, mut read: Read) -> Result<Page, Refusal> {
     // One more than asked for, to know whether there is a next page.
     read.limit = Some(limit.saturating_add(1));
     let mut source = app.store.read(read);
-    let mut page = Page {
-        events: Vec::new(),
-        last: None,
-        more: false,
-    };
+    let mut page = Page { events: Vec::new(), last: None, more: false };
     let mut bytes = 0;
     while let Some(event) = source.try_next().await? {
         if page.events.len() as u64 == limit || bytes >= app.options.page_bytes_max {
@@ -142,10 +138,7 @@ async fn lines(mut events: EventStream) -> Result<Response, Refusal> {
     let first = first.map(|event| line(&event)).transpose()?;
     let rest = events.map(|event| event.and_then(|event| line(&event)));
     let all = futures_util::stream::iter(first.map(Ok)).chain(rest);
-    Ok(typed(
-        "application/x-ndjson",
-        Body::from_stream(chunks(all)),
-    ))
+    Ok(typed("application/x-ndjson", Body::from_stream(chunks(all))))
 }
 
 fn line(event: &RecordedEvent) -> Result<Vec<u8>, ReadError> {
