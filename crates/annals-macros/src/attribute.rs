@@ -37,16 +37,9 @@ pub(crate) fn read_pairs(
 ) -> Result<()> {
     for attr in attrs.iter().filter(|attr| attr.path().is_ident(name)) {
         attr.parse_nested_meta(|pair| {
-            let key = pair
-                .path
-                .get_ident()
-                .map_or_else(String::new, ToString::to_string);
+            let key = pair.path.get_ident().map_or_else(String::new, ToString::to_string);
             let unknown = pair.error(format!("`{key}` is not known here; {knows}"));
-            if read(&key, pair)? {
-                Ok(())
-            } else {
-                Err(unknown)
-            }
+            if read(&key, pair)? { Ok(()) } else { Err(unknown) }
         })?;
     }
     Ok(())

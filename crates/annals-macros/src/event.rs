@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::ext::IdentExt;
+use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, LitInt, LitStr, Result, Variant};
 
@@ -31,14 +32,14 @@ struct EventType<'a> {
     variant: &'a Variant,
     name: LitStr,
     schema_version: u32,
-    tags: Vec<FieldTag>,
+    tagged: Vec<TaggedField>,
 }
 
-/// A field whose value becomes a tag.
-struct FieldTag {
+/// A field whose value becomes a tag, under one key or several.
+struct TaggedField {
     /// How a pattern names the field: its name, or `0`.
     member: syn::Member,
-    key: LitStr,
+    keys: Vec<LitStr>,
 }
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
@@ -63,7 +64,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 }
 
                 fn decode(
-                    record: &::annals::RecordedEvent,
+                    stored: &::annals::RecordedEvent,
                 ) -> ::core::result::Result<Self, ::annals::DecodeError> {
                     #decode
                 }
@@ -84,9 +85,7 @@ fn parse(input: &DeriveInput) -> Result<Vec<EventType<'_>>> {
     let not_generic = "events cannot be generic, because what is stored has one shape; remove the \
                        parameters";
     mistakes.note(check_not_generic(&input.generics, not_generic));
-    mistakes.note(read_pairs(&input.attrs, "event", ENUM_KNOWS, |_, _| {
-        Ok(false)
-    }));
+    mistakes.note(read_pairs(&input.attrs, "event", ENUM_KNOWS, |_, _| Ok(false)));
     if let Some(attr) = serde_attrs(&input.attrs).next() {
         let fault = "serde's attributes have no effect on the enum of events; put them on its \
                      variants or fields";
@@ -96,16 +95,10 @@ fn parse(input: &DeriveInput) -> Result<Vec<EventType<'_>>> {
         let fault = "there is no event in this enum; add a variant for each type of event";
         mistakes.add(Error::new(input.ident.span(), fault));
     }
-    let types: Vec<_> = data
-        .variants
-        .iter()
-        .filter_map(|variant| mistakes.note(parse_variant(variant)))
-        .collect();
+    let types: Vec<_> =
+        data.variants.iter().filter_map(|variant| mistakes.note(parse_variant(variant))).collect();
     let mut names = HashSet::new();
-    for event in types
-        .iter()
-        .filter(|event| !names.insert(event.name.value()))
-    {
+    for event in types.iter().filter(|event| !names.insert(event.name.value())) {
         let fault = format!(
             "two events have the name {:?}, so that a stored one could be either; give this one \
              another name",
@@ -121,19 +114,14 @@ fn parse_variant(variant: &Variant) -> Result<EventType<'_>> {
     let mut mistakes = Mistakes::default();
     let mut name: Option<LitStr> = None;
     let mut version: Option<LitInt> = None;
-    mistakes.note(read_pairs(
-        &variant.attrs,
-        "event",
-        VARIANT_KNOWS,
-        |key, pair| {
-            match key {
-                "name" => set_once(&mut name, pair.value()?.parse()?, &pair)?,
-                "version" => set_once(&mut version, pair.value()?.parse()?, &pair)?,
-                _ => return Ok(false),
-            }
-            Ok(true)
-        },
-    ));
+    mistakes.note(read_pairs(&variant.attrs, "event", VARIANT_KNOWS, |key, pair| {
+        match key {
+            "name" => set_once(&mut name, pair.value()?.parse()?, &pair)?,
+            "version" => set_once(&mut version, pair.value()?.parse()?, &pair)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }));
     let name = name.unwrap_or_else(|| {
         let ident = &variant.ident;
         LitStr::new(&ident.unraw().to_string(), ident.span())
@@ -142,13 +130,13 @@ fn parse_variant(variant: &Variant) -> Result<EventType<'_>> {
     let schema_version = mistakes.note(version.map_or(Ok(1), |literal| parse_version(&literal)));
     mistakes.note(check_serde_on_variant(&variant.attrs));
     mistakes.note(check_fields(variant));
-    let tags = parse_tags(&variant.fields, &mut mistakes);
+    let tagged = parse_tags(&variant.fields, &mut mistakes);
     mistakes.into_result()?;
     Ok(EventType {
         variant,
         name,
         schema_version: schema_version.expect("without a mistake there is a version"),
-        tags,
+        tagged,
     })
 }
 
@@ -192,30 +180,32 @@ fn check_serde_on_variant(attrs: &[Attribute]) -> Result<()> {
     Ok(())
 }
 
-fn parse_tags(fields: &Fields, mistakes: &mut Mistakes) -> Vec<FieldTag> {
-    let mut tags = Vec::new();
+fn parse_tags(fields: &Fields, mistakes: &mut Mistakes) -> Vec<TaggedField> {
+    let mut tagged = Vec::new();
     for (field, member) in fields.iter().zip(fields.members()) {
-        mistakes.note(read_pairs(
-            &field.attrs,
-            "event",
-            FIELD_KNOWS,
-            |key, pair| {
-                if key != "tag" {
-                    return Ok(false);
-                }
-                let key: LitStr = pair.value()?.parse()?;
-                check_name(&key, "key of the tag", TAG_BYTES_MAX)?;
-                if key.value().contains(':') {
-                    let fault = "the key of the tag contains `:`, which ends the key; leave it out";
-                    return Err(Error::new(key.span(), fault));
-                }
-                let member = member.clone();
-                tags.push(FieldTag { member, key });
-                Ok(true)
-            },
-        ));
+        let mut keys = Vec::new();
+        mistakes.note(read_pairs(&field.attrs, "event", FIELD_KNOWS, |key, pair| {
+            if key != "tag" {
+                return Ok(false);
+            }
+            keys.push(parse_tag_key(&pair)?);
+            Ok(true)
+        }));
+        if !keys.is_empty() {
+            tagged.push(TaggedField { member, keys });
+        }
     }
-    tags
+    tagged
+}
+
+fn parse_tag_key(pair: &ParseNestedMeta<'_>) -> Result<LitStr> {
+    let key: LitStr = pair.value()?.parse()?;
+    check_name(&key, "key of the tag", TAG_BYTES_MAX)?;
+    if key.value().contains(':') {
+        let fault = "the key of the tag contains `:`, which ends the key; leave it out";
+        return Err(Error::new(key.span(), fault));
+    }
+    Ok(key)
 }
 
 /// The shadow that encodes, and the body of `encode`.
@@ -244,32 +234,28 @@ fn encoding(name: &Ident, types: &[EventType<'_>]) -> (TokenStream, TokenStream)
             }
         }
     };
-    let arms = types.iter().map(|event| {
-        let EventType {
-            name,
-            schema_version,
-            tags,
-            ..
-        } = event;
-        let variant = &event.variant.ident;
-        let members = tags.iter().map(|tag| &tag.member);
-        let values: Vec<_> = (0..tags.len()).map(|n| format_ident!("__tag{n}")).collect();
-        let keys = tags.iter().map(|tag| &tag.key);
-        let data = match event.variant.fields {
-            // Serde writes `null` for a variant without fields; data is always an object.
-            Fields::Unit => quote! { &::annals::__private::NoFields {} },
-            _ => quote! { &__Encoded(self) },
-        };
-        quote! {
-            Self::#variant { #(#members: #values,)* .. } => ::annals::__private::encode(
-                #name,
-                #schema_version,
-                #data,
-                &[#((#keys, #values)),*],
-            )
-        }
-    });
+    let arms = types.iter().map(encode_arm);
     (encoder, quote! { match self { #(#arms),* } })
+}
+
+fn encode_arm(event: &EventType<'_>) -> TokenStream {
+    let EventType { variant: Variant { ident, fields, .. }, name, schema_version, tagged } = event;
+    let members = tagged.iter().map(|field| &field.member);
+    let values = tagged.iter().enumerate();
+    let values: Vec<_> = values.map(|(n, _)| format_ident!("__tag{n}")).collect();
+    let tags = tagged.iter().zip(&values).flat_map(|(field, value)| {
+        let keys = field.keys.iter();
+        keys.map(move |key| quote! { (#key, #value) })
+    });
+    let data = match fields {
+        // Serde writes `null` for a variant without fields; data is always an object.
+        Fields::Unit => quote! { &::annals::__private::NoFields {} },
+        _ => quote! { &__Encoded(self) },
+    };
+    quote! {
+        Self::#ident { #(#members: #values,)* .. } =>
+            ::annals::__private::encode(#name, #schema_version, #data, &[#(#tags),*])
+    }
 }
 
 /// The shadows that decode, and the body of `decode`.
@@ -277,30 +263,19 @@ fn decoding(types: &[EventType<'_>]) -> (TokenStream, TokenStream) {
     let mut structs = TokenStream::new();
     let mut arms = TokenStream::new();
     for event in types {
-        let EventType {
-            name,
-            schema_version,
-            ..
-        } = event;
-        let Variant {
-            ident: variant,
-            fields,
-            attrs,
-            ..
-        } = event.variant;
+        let EventType { name, schema_version, .. } = event;
+        let Variant { ident: variant, fields, attrs, .. } = event.variant;
         let shadow = format_ident!("__Decoded{}", variant.unraw());
         let shadow_path = match fields {
             Fields::Unit => quote! { ::annals::__private::NoFields },
             _ => quote! { #shadow },
         };
         let members: Vec<_> = fields.members().collect();
-        let values: Vec<_> = (0..members.len())
-            .map(|n| format_ident!("__field{n}"))
-            .collect();
+        let values: Vec<_> = (0..members.len()).map(|n| format_ident!("__field{n}")).collect();
         arms.extend(quote! {
             #name => {
                 let #shadow_path { #(#members: #values),* } =
-                    ::annals::__private::decode(record, #schema_version)?;
+                    ::annals::__private::decode(stored, #schema_version)?;
                 ::core::result::Result::Ok(Self::#variant { #(#members: #values),* })
             }
         });
@@ -317,9 +292,9 @@ fn decoding(types: &[EventType<'_>]) -> (TokenStream, TokenStream) {
         }
     }
     let decode = quote! {
-        match record.event_type.as_str() {
+        match stored.event_type.as_str() {
             #arms
-            _ => ::core::result::Result::Err(::annals::__private::unknown::<Self>(record)),
+            _ => ::core::result::Result::Err(::annals::__private::unknown::<Self>(stored)),
         }
     };
     (structs, decode)
@@ -327,9 +302,7 @@ fn decoding(types: &[EventType<'_>]) -> (TokenStream, TokenStream) {
 
 /// The fields as the shadows have them: with serde's attributes and no others.
 fn shadow_fields(fields: &Fields) -> TokenStream {
-    let shadow = |Field {
-                      attrs, ident, ty, ..
-                  }: &Field| {
+    let shadow = |Field { attrs, ident, ty, .. }: &Field| {
         let serde = serde_attrs(attrs);
         let colon = ident.is_some().then(|| quote! { : });
         quote! { #(#serde)* #ident #colon #ty }

@@ -1,7 +1,7 @@
 //! The derives of Annals, used through the crate `annals`, which documents them.
 //!
 //! Each mistake is answered where it was made, with what to write instead, and all mistakes of
-//! one item at once. The messages are tested in `annals/tests/compile_fail`.
+//! one item at once. The messages are tested in `tests/compile_fail`.
 
 mod aggregate;
 mod attribute;
@@ -22,9 +22,7 @@ use syn::{DeriveInput, Error, parse_macro_input};
 #[proc_macro_derive(Event, attributes(event, serde))]
 pub fn derive_event(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    event::expand(&input)
-        .unwrap_or_else(Error::into_compile_error)
-        .into()
+    event::expand(&input).unwrap_or_else(Error::into_compile_error).into()
 }
 
 /// Implements `annals::Aggregate` for the state that is folded from one stream.
@@ -35,7 +33,5 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(Aggregate, attributes(aggregate))]
 pub fn derive_aggregate(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    aggregate::expand(&input)
-        .unwrap_or_else(Error::into_compile_error)
-        .into()
+    aggregate::expand(&input).unwrap_or_else(Error::into_compile_error).into()
 }

@@ -129,16 +129,8 @@ pub struct DecodeError {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            event_type,
-            stream,
-            version,
-            fault,
-        } = self;
-        write!(
-            f,
-            "{event_type} at version {version} of stream {stream} {fault}"
-        )
+        let Self { event_type, stream, version, fault } = self;
+        write!(f, "{event_type} at version {version} of stream {stream} {fault}")
     }
 }
 

@@ -50,10 +50,10 @@ pub trait Event: Sized + Send + 'static {
     /// When a field does not serialise as JSON, or the value of a tag makes no valid tag.
     fn encode(&self) -> Result<NewEvent, EncodeError>;
 
-    /// The event that a record holds.
+    /// The event as the domain knows it.
     ///
     /// # Errors
-    /// When the record's type is none of [`TYPES`](Self::TYPES), or its data or its schema
-    /// version do not fit the type.
-    fn decode(record: &RecordedEvent) -> Result<Self, DecodeError>;
+    /// When the stored type is none of [`TYPES`](Self::TYPES), or the data or the schema
+    /// version does not fit the type.
+    fn decode(stored: &RecordedEvent) -> Result<Self, DecodeError>;
 }

@@ -78,10 +78,7 @@ impl Annals {
         let mut attempts = Attempts::first(self.retry());
         loop {
             loaded.catch_up(self.store()).await?;
-            let events = command
-                .clone()
-                .decide(&loaded.state)
-                .map_err(ExecuteError::Refused)?;
+            let events = command.clone().decide(&loaded.state).map_err(ExecuteError::Refused)?;
             if events.is_empty() {
                 return Ok(Executed::unchanged(loaded));
             }
@@ -143,11 +140,6 @@ impl<A: Aggregate> Executed<A> {
             .expect("a receipt names every stream that was appended to");
         let mut state = loaded.state;
         events.into_iter().for_each(|event| state.apply(event));
-        Self {
-            state,
-            version,
-            position: receipt.last_position,
-            appended: Some(receipt),
-        }
+        Self { state, version, position: receipt.last_position, appended: Some(receipt) }
     }
 }

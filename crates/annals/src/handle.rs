@@ -23,10 +23,7 @@ pub struct Annals {
 impl Annals {
     /// Works with `store`; also with an `Arc` of one that is shared.
     pub fn new(store: impl EventStore + 'static) -> Self {
-        Self {
-            store: Arc::new(store),
-            retry: RetryPolicy::default(),
-        }
+        Self { store: Arc::new(store), retry: RetryPolicy::default() }
     }
 
     /// The same, trying again on conflict as `policy` says.

@@ -111,12 +111,7 @@ impl Annals {
 
 impl<A: Aggregate> Loaded<A> {
     pub(crate) fn empty(stream: StreamId) -> Self {
-        Self {
-            stream,
-            state: A::default(),
-            version: Version::EMPTY,
-            position: Position::START,
-        }
+        Self { stream, state: A::default(), version: Version::EMPTY, position: Position::START }
     }
 
     /// Folds what the stream has gained since: recorded events never change, so what was folded
@@ -127,27 +122,27 @@ impl<A: Aggregate> Loaded<A> {
     }
 
     async fn fold(&mut self, store: &dyn EventStore, read: Read) -> Result<(), LoadError> {
-        let mut records = store.read(read);
-        while let Some(record) = records.try_next().await? {
-            self.check_next(&record)?;
-            self.state.apply(A::Event::decode(&record)?);
-            self.version = record.version;
-            self.position = record.position;
+        let mut history = store.read(read);
+        while let Some(stored) = history.try_next().await? {
+            self.check_next(&stored)?;
+            self.state.apply(A::Event::decode(&stored)?);
+            self.version = stored.version;
+            self.position = stored.position;
         }
         Ok(())
     }
 
     /// A stream's versions have no gaps and no repeats (S3). A fold over a stream that had
     /// would be a wrong state, and a wrong state decides wrongly.
-    fn check_next(&self, record: &RecordedEvent) -> Result<(), ReadError> {
-        let (found, expected) = (record.version, self.version.next());
-        if found == expected && record.stream == self.stream {
+    fn check_next(&self, stored: &RecordedEvent) -> Result<(), ReadError> {
+        let (found, expected) = (stored.version, self.version.next());
+        if found == expected && stored.stream == self.stream {
             return Ok(());
         }
         Err(ReadError::Corrupt(Fault::new(format!(
             "reading version {expected} of stream {}, which the store answered with version \
              {found} of stream {}",
-            self.stream, record.stream
+            self.stream, stored.stream
         ))))
     }
 }

@@ -34,37 +34,34 @@ pub fn encode(
     Ok(event)
 }
 
-/// Parses the data of a record straight into the fields of its variant.
+/// Parses the stored data straight into the fields of its variant.
 pub fn decode<T: DeserializeOwned>(
-    record: &RecordedEvent,
+    stored: &RecordedEvent,
     schema_version: u32,
 ) -> Result<T, DecodeError> {
-    if record.schema_version != schema_version {
-        let (stored, known) = (record.schema_version, schema_version);
-        let fault = DecodeFault::SchemaVersion { stored, known };
-        return Err(decode_error(record, fault));
+    if stored.schema_version != schema_version {
+        let fault =
+            DecodeFault::SchemaVersion { stored: stored.schema_version, known: schema_version };
+        return Err(decode_error(stored, fault));
     }
-    if record.data.content_type != ContentType::JSON {
-        let content_type = record.data.content_type.to_string();
-        return Err(decode_error(
-            record,
-            DecodeFault::ContentType { content_type },
-        ));
+    if stored.data.content_type != ContentType::JSON {
+        let content_type = stored.data.content_type.to_string();
+        return Err(decode_error(stored, DecodeFault::ContentType { content_type }));
     }
-    serde_json::from_slice(&record.data.bytes)
-        .map_err(|error| decode_error(record, DecodeFault::Data(error)))
+    serde_json::from_slice(&stored.data.bytes)
+        .map_err(|error| decode_error(stored, DecodeFault::Data(error)))
 }
 
-/// The error for a record whose type is none of `E`'s.
-pub fn unknown<E: Event>(record: &RecordedEvent) -> DecodeError {
-    decode_error(record, DecodeFault::UnknownType { known: E::TYPES })
+/// The error for a stored event whose type is none of `E`'s.
+pub fn unknown<E: Event>(stored: &RecordedEvent) -> DecodeError {
+    decode_error(stored, DecodeFault::UnknownType { known: E::TYPES })
 }
 
-fn decode_error(record: &RecordedEvent, fault: DecodeFault) -> DecodeError {
+fn decode_error(stored: &RecordedEvent, fault: DecodeFault) -> DecodeError {
     DecodeError {
-        event_type: record.event_type.clone(),
-        stream: record.stream.clone(),
-        version: record.version,
+        event_type: stored.event_type.clone(),
+        stream: stored.stream.clone(),
+        version: stored.version,
         fault,
     }
 }

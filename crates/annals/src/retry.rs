@@ -58,9 +58,7 @@ impl RetryPolicy {
     /// The longest wait before attempt number `attempt`, which is 2 or more.
     fn wait_bound(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(2).min(31);
-        self.wait_first
-            .saturating_mul(1 << doublings)
-            .min(self.wait_max)
+        self.wait_first.saturating_mul(1 << doublings).min(self.wait_max)
     }
 }
 
@@ -112,10 +110,7 @@ mod tests {
             .wait_max(Duration::from_millis(30));
         let bounds = [2, 3, 4, 5, 6, u32::MAX].map(|attempt| policy.wait_bound(attempt));
         assert_eq!(bounds.map(|wait| wait.as_millis()), [5, 10, 20, 30, 30, 30]);
-        let endless = policy
-            .wait_first(Duration::MAX)
-            .wait_max(Duration::MAX)
-            .wait_bound(u32::MAX);
+        let endless = policy.wait_first(Duration::MAX).wait_max(Duration::MAX).wait_bound(u32::MAX);
         assert_eq!(endless, Duration::MAX);
     }
 
@@ -131,9 +126,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_differ() {
-        let policy = RetryPolicy::default()
-            .attempts_max(9)
-            .wait_first(Duration::from_secs(1));
+        let policy = RetryPolicy::default().attempts_max(9).wait_first(Duration::from_secs(1));
         let mut attempts = Attempts::first(&policy);
         let mut waits = std::collections::HashSet::new();
         loop {
@@ -142,10 +135,7 @@ mod tests {
                 break;
             }
             let waited = before.elapsed();
-            assert!(
-                waited <= Duration::from_secs(1) + Duration::from_millis(1),
-                "{waited:?}"
-            );
+            assert!(waited <= Duration::from_secs(1) + Duration::from_millis(1), "{waited:?}");
             waits.insert(waited);
         }
         assert!(waits.len() > 1, "{waits:?}");

@@ -1,0 +1,15 @@
+#[derive(annals::Event)]
+enum AccountEvent {
+    #[event(name = "")]
+    Opened,
+    #[event(version = 0)]
+    Closed,
+    Moved {
+        #[event(tag = "branch:old")]
+        from: String,
+    },
+    #[event(name = "Frozen", name = "Blocked")]
+    Frozen,
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+#[derive(annals::Event)]
+enum AccountEvent {
+    Opened { owner: String },
+    Moved(String, String),
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[derive(annals::Event)]
+enum AccountEvent<Currency> {
+    Deposited { amount: Currency },
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[derive(annals::Event)]
+struct AccountOpened {
+    owner: String,
+}
+
+fn main() {}

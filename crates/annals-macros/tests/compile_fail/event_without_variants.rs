@@ -1,0 +1,4 @@
+#[derive(annals::Event)]
+enum AccountEvent {}
+
+fn main() {}

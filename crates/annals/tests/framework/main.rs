@@ -1,0 +1,11 @@
+//! The framework over the store in memory, over stores that fail on purpose, and over a file.
+
+#![expect(clippy::unwrap_used, reason = "what tests call is part of the test")]
+
+mod account;
+mod event;
+mod execute;
+mod hammer;
+mod load;
+mod model;
+mod stores;
