@@ -33,9 +33,7 @@ pub(crate) async fn s1_many_streams_are_written_together(backend: &dyn Backend) 
 
 pub(crate) async fn s1_failing_at_the_last_stream_writes_nothing(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    store
-        .accepts(Append::to(stream("c-1"), Any, events("Made", 1)))
-        .await;
+    store.accepts(Append::to(stream("c-1"), Any, events("Made", 1))).await;
     let doomed = Append::to(stream("a-1"), NoStream, events("Made", 2))
         .and_to(stream("b-1"), Any, events("Made", 2))
         .and_to(stream("c-1"), NoStream, events("Made", 1));
@@ -46,16 +44,12 @@ pub(crate) async fn s1_failing_at_the_last_stream_writes_nothing(backend: &dyn B
         [],
     );
     store.conflicts(doomed).await;
-    store
-        .accepts(Append::to(stream("a-1"), NoStream, events("Made", 1)))
-        .await;
+    store.accepts(Append::to(stream("a-1"), NoStream, events("Made", 1))).await;
 }
 
 pub(crate) async fn s1_failing_at_a_condition_writes_nothing(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    store
-        .accepts(Append::to(stream("a-1"), Any, events("Made", 1)))
-        .await;
+    store.accepts(Append::to(stream("a-1"), Any, events("Made", 1))).await;
     let doomed = Append::to(stream("b-1"), NoStream, events("Made", 2))
         .and_to(stream("c-1"), NoStream, events("Made", 2))
         .only_if(AppendCondition::none_match(typed(["Unheard"])))
@@ -100,11 +94,7 @@ pub(crate) async fn s1_racing_appends_leave_no_halves(backend: &dyn Backend) {
     })
     .await;
     let log = store.log().await;
-    let count = |kind| {
-        log.iter()
-            .filter(|event| event.event_type.as_str() == kind)
-            .count()
-    };
+    let count = |kind| log.iter().filter(|event| event.event_type.as_str() == kind).count();
     let moved = moved.into_iter().sum::<usize>();
     assert!(moved > 0, "somebody must win");
     assert_eq!(

@@ -26,11 +26,7 @@ async fn holds(store: &Probe, limit: &str, max: usize, append: impl Fn(usize) ->
 
 fn exceeded(limit: &str, max: usize, invalid: &Invalid) {
     match invalid {
-        Invalid::LimitExceeded {
-            limit: l,
-            max: m,
-            actual,
-        } => {
+        Invalid::LimitExceeded { limit: l, max: m, actual } => {
             assert_eq!((*l, *m, *actual), (limit, max, max + 1));
         }
         other => panic!("must exceed {limit}, but: {other:?}"),
@@ -44,10 +40,7 @@ fn to_one(events: impl IntoIterator<Item = NewEvent>) -> Append {
 pub(crate) async fn s8_events_of_an_append(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     let max = store.store().limits().append_events_max;
-    holds(&store, "append_events_max", max, |count| {
-        to_one(events("Made", count))
-    })
-    .await;
+    holds(&store, "append_events_max", max, |count| to_one(events("Made", count))).await;
     assert_eq!(store.log().await.len(), max);
 }
 
@@ -79,11 +72,7 @@ pub(crate) async fn s8_streams_of_an_append(backend: &dyn Backend) {
 
 pub(crate) async fn s8_bytes_of_an_append(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    let Limits {
-        append_bytes_max,
-        event_data_bytes_max,
-        ..
-    } = *store.store().limits();
+    let Limits { append_bytes_max, event_data_bytes_max, .. } = *store.store().limits();
     holds(&store, "append_bytes_max", append_bytes_max, |bytes| {
         let mut missing = bytes;
         let mut events = Vec::new();
@@ -152,9 +141,7 @@ pub(crate) async fn s8_items_of_a_query(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     let max = store.store().limits().query_items_max;
     holds_queries(&store, "query_items_max", max, |count| {
-        (0..count)
-            .map(|n| QueryItem::new().tag(tag(format!("n:{n}"))))
-            .collect()
+        (0..count).map(|n| QueryItem::new().tag(tag(format!("n:{n}")))).collect()
     })
     .await;
 }
@@ -177,11 +164,7 @@ async fn holds_queries(store: &Probe, limit: &str, max: usize, query: impl Fn(us
         to_one([event("Made")]).only_if(AppendCondition::none_match(query(count)))
     })
     .await;
-    exceeded(
-        limit,
-        max,
-        &store.refuses_read(Read::query(query(max + 1))).await,
-    );
+    exceeded(limit, max, &store.refuses_read(Read::query(query(max + 1))).await);
     assert_eq!(store.read(Read::query(query(max))).await, []);
 
     let mut refused = store.store().subscribe(Subscribe::query(query(max + 1)));
@@ -190,14 +173,8 @@ async fn holds_queries(store: &Probe, limit: &str, max: usize, query: impl Fn(us
         other => panic!("a subscription must exceed {limit}, but: {other:?}"),
     }
     let end = within("the end after an error", refused.next()).await;
-    assert!(
-        end.is_none(),
-        "a subscription ends after an error, but: {end:?}"
-    );
-    let (seen, _) = store
-        .subscribe(Subscribe::query(query(max)))
-        .until_caught_up()
-        .await;
+    assert!(end.is_none(), "a subscription ends after an error, but: {end:?}");
+    let (seen, _) = store.subscribe(Subscribe::query(query(max))).until_caught_up().await;
     assert_eq!(seen, []);
 }
 
@@ -206,22 +183,17 @@ pub(crate) async fn s8_appends_that_make_no_sense(backend: &dyn Backend) {
     store.accepts(to_one([event("Made")])).await;
     let nothing = Append::default();
     let looking = Append::to(stream("a-1"), Any, []).and_to(stream("b-1"), NoStream, []);
-    let guarded = looking
-        .clone()
-        .only_if(AppendCondition::none_match(Query::default()));
+    let guarded = looking.clone().only_if(AppendCondition::none_match(Query::default()));
     for append in [nothing, looking, guarded] {
         assert_eq!(store.refuses(append).await, Invalid::NoEvents);
     }
-    let twice = to_one([event("Made")])
-        .and_to(stream("b-1"), Any, [event("Made")])
-        .and_to(stream("a-1"), Any, []);
-    let invalid = store.refuses(twice).await;
-    assert_eq!(
-        invalid,
-        Invalid::StreamTwice {
-            stream: stream("a-1")
-        }
+    let twice = to_one([event("Made")]).and_to(stream("b-1"), Any, [event("Made")]).and_to(
+        stream("a-1"),
+        Any,
+        [],
     );
+    let invalid = store.refuses(twice).await;
+    assert_eq!(invalid, Invalid::StreamTwice { stream: stream("a-1") });
 
     let same = event("Made");
     let id = same.id;
@@ -238,17 +210,10 @@ pub(crate) async fn s8_appends_that_make_no_sense(backend: &dyn Backend) {
 pub(crate) async fn s8_ten_megabytes_are_kept_whole_or_refused(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     let mut large = event("Made");
-    large.data = Data::json(
-        (0..10_000_000_u32)
-            .map(|n| n.to_le_bytes()[1])
-            .collect::<Vec<_>>(),
-    );
+    large.data = Data::json((0..10_000_000_u32).map(|n| n.to_le_bytes()[1]).collect::<Vec<_>>());
     let append = to_one([large.clone()]);
     match store.append(&append).await {
-        Ok(_) => assert!(
-            store.log().await[0].data == large.data,
-            "10 MB came back changed"
-        ),
+        Ok(_) => assert!(store.log().await[0].data == large.data, "10 MB came back changed"),
         Err(AppendError::Invalid(Invalid::LimitExceeded { .. })) => {
             assert_eq!(store.log().await, []);
         }
@@ -266,10 +231,7 @@ pub(crate) async fn s8_chosen_limits_are_kept(backend: &dyn Configurable) {
     let clock = Arc::new(ManualClock::at(Timestamp::EPOCH));
     let store = Probe::over(backend.open_with(clock, limits.clone()).await);
     assert_eq!(*store.store().limits(), limits);
-    holds(&store, "append_events_max", 3, |count| {
-        to_one(events("Made", count))
-    })
-    .await;
+    holds(&store, "append_events_max", 3, |count| to_one(events("Made", count))).await;
     holds(&store, "event_data_bytes_max", 10, |bytes| {
         let mut made = event("Made");
         made.data = Data::json("x".repeat(bytes));
@@ -278,8 +240,5 @@ pub(crate) async fn s8_chosen_limits_are_kept(backend: &dyn Configurable) {
     .await;
     let two = Query::all().or(QueryItem::new());
     let refused = store.store().read_to_end(Read::query(two)).await;
-    assert!(
-        matches!(refused, Err(ReadError::Invalid(_))),
-        "two items, but: {refused:?}"
-    );
+    assert!(matches!(refused, Err(ReadError::Invalid(_))), "two items, but: {refused:?}");
 }

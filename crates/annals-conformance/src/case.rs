@@ -36,11 +36,7 @@ impl<B: ?Sized + Send + Sync + 'static> Case<B> {
             Err(_) => format!("the case is not done after {CASE_DEADLINE:?}"),
         };
         stop.abort();
-        Err(Failure {
-            case: self.name,
-            guarantee: self.guarantee,
-            message,
-        })
+        Err(Failure { case: self.name, guarantee: self.guarantee, message })
     }
 }
 
@@ -50,10 +46,9 @@ fn said(panicked: tokio::task::JoinError) -> String {
     };
     match payload.downcast::<String>() {
         Ok(text) => *text,
-        Err(payload) => payload.downcast::<&'static str>().map_or_else(
-            |_| "the case panicked without a text".to_owned(),
-            |text| (*text).into(),
-        ),
+        Err(payload) => payload
+            .downcast::<&'static str>()
+            .map_or_else(|_| "the case panicked without a text".to_owned(), |text| (*text).into()),
     }
 }
 
@@ -71,11 +66,7 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            case,
-            guarantee,
-            message,
-        } = self;
+        let Self { case, guarantee, message } = self;
         write!(f, "{case}\nbroken guarantee: {guarantee}\n{message}")
     }
 }
@@ -275,6 +266,20 @@ macro_rules! __each_case {
                     subscribing_may_end_at_any_moment
                     subscribing_slowly_holds_up_nobody
                     subscribing_a_hundred_times
+                }
+                Boundaries dcb {
+                    dcb_course_subscriptions
+                    dcb_course_subscriptions_racing
+                    dcb_record_duplication
+                    dcb_record_duplication_racing
+                    dcb_invoice_numbers
+                    dcb_invoice_numbers_racing
+                    dcb_opt_in_tokens
+                    dcb_opt_in_tokens_racing
+                    dcb_dynamic_prices
+                    dcb_dynamic_prices_racing
+                    dcb_unique_usernames
+                    dcb_unique_usernames_racing
                 }
             }
             durable {

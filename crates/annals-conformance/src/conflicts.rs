@@ -19,24 +19,13 @@ use ExpectedVersion::{Any, Exact, NoStream, StreamExists};
 /// and in one that only looks at it.
 pub(crate) async fn s6_each_expected_version_is_checked(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    let wishes = [
-        Any,
-        NoStream,
-        StreamExists,
-        exact(0),
-        exact(1),
-        exact(2),
-        exact(3),
-        exact(4),
-    ];
+    let wishes = [Any, NoStream, StreamExists, exact(0), exact(1), exact(2), exact(3), exact(4)];
     for found in [0_usize, 1, 3] {
         for (n, wish) in wishes.into_iter().enumerate() {
             for looking in [false, true] {
                 let name = stream(format!("at{found}-{n}-{looking}"));
                 if found > 0 {
-                    store
-                        .accepts(Append::to(name.clone(), Any, events("Made", found)))
-                        .await;
+                    store.accepts(Append::to(name.clone(), Any, events("Made", found))).await;
                 }
                 let append = if looking {
                     Append::to(stream(format!("aside-{name}")), Any, events("Made", 1)).and_to(
@@ -51,20 +40,12 @@ pub(crate) async fn s6_each_expected_version_is_checked(backend: &dyn Backend) {
                 if wish.accepts(found) {
                     let receipt = store.accepts(append).await;
                     let version = (!looking).then(|| found.next());
-                    assert_eq!(
-                        receipt.version_of(&name),
-                        version,
-                        "{wish} of a stream at {found}"
-                    );
+                    assert_eq!(receipt.version_of(&name), version, "{wish} of a stream at {found}");
                 } else {
                     let conflict = store.conflicts(append).await;
                     let (stream, expected) = (name, wish);
                     match &conflict {
-                        Conflict::Version {
-                            stream: s,
-                            expected: e,
-                            found: f,
-                        } => {
+                        Conflict::Version { stream: s, expected: e, found: f } => {
                             assert_eq!((s, *e, *f), (&stream, expected, found));
                         }
                         other => panic!("a conflict of versions must say so, but: {other:?}"),
@@ -87,11 +68,7 @@ pub(crate) async fn s6_no_stream_has_one_winner(backend: &dyn Backend) {
         assert_eq!(winners(&outcomes), 1, "of 16 that expected no stream");
         for conflict in outcomes.iter().filter_map(conflict) {
             match conflict {
-                Conflict::Version {
-                    stream,
-                    expected: NoStream,
-                    found,
-                } => {
+                Conflict::Version { stream, expected: NoStream, found } => {
                     assert_eq!((stream, found.get()), (&name, 2));
                 }
                 other => panic!("the losers must hear of the version, but: {other:?}"),
@@ -109,18 +86,10 @@ pub(crate) async fn s6_each_version_has_one_winner(backend: &dyn Backend) {
         Append::to(stream("a-1"), exact(number as u64), events("Made", 1))
     })
     .await;
-    assert_eq!(
-        winners(&outcomes),
-        VERSIONS,
-        "one winner for each of {VERSIONS} versions"
-    );
+    assert_eq!(winners(&outcomes), VERSIONS, "one winner for each of {VERSIONS} versions");
     for conflict in outcomes.iter().filter_map(conflict) {
         match conflict {
-            Conflict::Version {
-                expected: Exact(expected),
-                found,
-                ..
-            } => {
+            Conflict::Version { expected: Exact(expected), found, .. } => {
                 assert!(found > expected, "{conflict:?} is no conflict");
             }
             other => panic!("the losers must hear of the version, but: {other:?}"),
@@ -164,18 +133,10 @@ fn counted(event: &RecordedEvent) -> u64 {
 /// Every way to name an event in a condition finds it, and says where it is.
 pub(crate) async fn s6_each_kind_of_condition_is_checked(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    store
-        .accepts(Append::to(stream("noise-1"), Any, events("Noise", 3)))
-        .await;
-    let subscribed = event("Subscribed")
-        .tagged(tag("course:c1"))
-        .tagged(tag("student:s1"));
-    let receipt = store
-        .accepts(Append::to(stream("course-c1"), Any, [subscribed]))
-        .await;
-    store
-        .accepts(Append::to(stream("noise-1"), Any, events("Noise", 3)))
-        .await;
+    store.accepts(Append::to(stream("noise-1"), Any, events("Noise", 3))).await;
+    let subscribed = event("Subscribed").tagged(tag("course:c1")).tagged(tag("student:s1"));
+    let receipt = store.accepts(Append::to(stream("course-c1"), Any, [subscribed])).await;
+    store.accepts(Append::to(stream("noise-1"), Any, events("Noise", 3))).await;
     let item = QueryItem::new;
     let queries = [
         typed(["Subscribed"]),
@@ -183,17 +144,9 @@ pub(crate) async fn s6_each_kind_of_condition_is_checked(backend: &dyn Backend) 
         tagged(["course:c1"]),
         tagged(["student:s1", "course:c1"]),
         Query::of(item().category(category("course"))),
-        Query::of(
-            item()
-                .category(category("unheard"))
-                .stream(stream("course-c1")),
-        ),
+        Query::of(item().category(category("unheard")).stream(stream("course-c1"))),
         Query::stream(stream("course-c1")),
-        Query::of(
-            item()
-                .event_type(event_type("Subscribed"))
-                .tag(tag("student:s1")),
-        ),
+        Query::of(item().event_type(event_type("Subscribed")).tag(tag("student:s1"))),
         Query::of(
             item()
                 .event_type(event_type("Subscribed"))
@@ -208,10 +161,7 @@ pub(crate) async fn s6_each_kind_of_condition_is_checked(backend: &dyn Backend) 
             let doomed = Append::to(stream("other-1"), Any, events("Made", 1));
             let conflict = store.conflicts(doomed.only_if(condition.clone())).await;
             match conflict {
-                Conflict::Condition {
-                    condition: named,
-                    found,
-                } => {
+                Conflict::Condition { condition: named, found } => {
                     assert_eq!((named, found), (condition, receipt.first_position));
                 }
                 other => panic!("a conflict of conditions must say so, but: {other:?}"),
@@ -234,9 +184,7 @@ pub(crate) async fn s6_near_misses_do_not_conflict(backend: &dyn Backend) {
         stream("course-c1"),
         Any,
         [
-            event("Subscribed")
-                .tagged(tag("course:c1"))
-                .tagged(tag("student:s1")),
+            event("Subscribed").tagged(tag("course:c1")).tagged(tag("student:s1")),
             event("Renamed").tagged(tag("course:c2")),
         ],
     );
@@ -253,23 +201,13 @@ pub(crate) async fn s6_near_misses_do_not_conflict(backend: &dyn Backend) {
         Query::of(item().category(category("cours"))),
         Query::stream(stream("course-c")),
         Query::stream(stream("course")),
-        Query::of(
-            item()
-                .event_type(event_type("Renamed"))
-                .tag(tag("course:c1")),
-        ),
-        Query::of(
-            item()
-                .event_type(event_type("Renamed"))
-                .stream(stream("course-c2")),
-        ),
+        Query::of(item().event_type(event_type("Renamed")).tag(tag("course:c1"))),
+        Query::of(item().event_type(event_type("Renamed")).stream(stream("course-c2"))),
         Query::of(item().tag(tag("course:c1")).category(category("student"))),
     ];
     for (n, query) in queries.into_iter().enumerate() {
         let append = Append::to(stream(format!("fine-{n}")), NoStream, events("Made", 1));
-        store
-            .accepts(append.only_if(AppendCondition::none_match(query)))
-            .await;
+        store.accepts(append.only_if(AppendCondition::none_match(query))).await;
     }
 }
 
@@ -285,13 +223,7 @@ pub(crate) async fn s6_an_append_does_not_conflict_with_itself(backend: &dyn Bac
 
 pub(crate) async fn s6_every_condition_of_several_counts(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    store
-        .accepts(Append::to(
-            stream("a-1"),
-            Any,
-            [event("Made").tagged(tag("a:1"))],
-        ))
-        .await;
+    store.accepts(Append::to(stream("a-1"), Any, [event("Made").tagged(tag("a:1"))])).await;
     let free = || AppendCondition::none_match(tagged(["a:2"]));
     let broken = AppendCondition::none_match(tagged(["a:1"]));
     for place in 0..3 {
@@ -350,11 +282,7 @@ pub(crate) async fn s6_write_skew_over_conditions_is_refused(backend: &dyn Backe
                 .only_if(AppendCondition::none_match_after(on_call.clone(), seen))
         })
         .await;
-        assert_eq!(
-            winners(&outcomes),
-            1,
-            "of two doctors one may leave in night {night}"
-        );
+        assert_eq!(winners(&outcomes), 1, "of two doctors one may leave in night {night}");
     }
 }
 
@@ -378,20 +306,14 @@ pub(crate) async fn s6_write_skew_over_versions_is_refused(backend: &dyn Backend
             )
         })
         .await;
-        assert_eq!(
-            winners(&outcomes),
-            1,
-            "of two doctors one may leave in night {night}"
-        );
+        assert_eq!(winners(&outcomes), 1, "of two doctors one may leave in night {night}");
     }
 }
 
 /// Half of the appends must lose, and run beside appends that have no reason to.
 pub(crate) async fn s6_losers_do_not_harm_their_neighbours(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    let seen = store
-        .accepts(Append::to(stream("a-1"), NoStream, events("Made", 1)))
-        .await;
+    let seen = store.accepts(Append::to(stream("a-1"), NoStream, events("Made", 1))).await;
     let outcomes = storm(&store, 32, 4, move |writer, number| {
         let own = stream(format!("own-{writer}"));
         match writer % 4 {
@@ -401,20 +323,13 @@ pub(crate) async fn s6_losers_do_not_harm_their_neighbours(backend: &dyn Backend
             2 => Append::to(own, exact(number as u64), events("Fine", 1)),
             _ => Append::to(own, Any, events("Fine", 1))
                 .and_to(stream("a-1"), StreamExists, [])
-                .only_if(AppendCondition::none_match_after(
-                    typed(["Made"]),
-                    seen.last_position,
-                )),
+                .only_if(AppendCondition::none_match_after(typed(["Made"]), seen.last_position)),
         }
     })
     .await;
     for (n, outcome) in outcomes.iter().enumerate() {
         if n / 4 % 4 < 2 {
-            assert!(
-                conflict(outcome).is_some(),
-                "must conflict, but: {:?}",
-                outcome.result
-            );
+            assert!(conflict(outcome).is_some(), "must conflict, but: {:?}", outcome.result);
         } else {
             outcome.receipt();
         }
@@ -427,9 +342,7 @@ pub(crate) async fn s6_losers_do_not_harm_their_neighbours(backend: &dyn Backend
 /// Appends that do not touch what the others ask about all succeed, however many run at once.
 pub(crate) async fn s6_unrelated_appends_never_conflict(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    store
-        .accepts(Append::to(stream("shared-1"), Any, events("Made", 1)))
-        .await;
+    store.accepts(Append::to(stream("shared-1"), Any, events("Made", 1))).await;
     let last_seen = Arc::new(store.head().await);
     let outcomes = storm(&store, 32, 3, move |writer, number| {
         let own = format!("owner:{writer}");
@@ -457,18 +370,12 @@ pub(crate) async fn s6_unrelated_appends_never_conflict(backend: &dyn Backend) {
 /// The conflict of an append over many streams names the stream that is at fault.
 pub(crate) async fn s6_a_conflict_names_the_stream_at_fault(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    store
-        .accepts(Append::to(stream("c-1"), Any, events("Made", 2)))
-        .await;
+    store.accepts(Append::to(stream("c-1"), Any, events("Made", 2))).await;
     let append = Append::to(stream("a-1"), NoStream, events("Made", 1))
         .and_to(stream("c-1"), exact(1), events("Made", 1))
         .and_to(stream("b-1"), Any, events("Made", 1));
     match store.conflicts(append).await {
-        Conflict::Version {
-            stream: name,
-            expected,
-            found,
-        } => {
+        Conflict::Version { stream: name, expected, found } => {
             assert_eq!((name, expected, found.get()), (stream("c-1"), exact(1), 2));
         }
         other => panic!("a conflict of versions must say so, but: {other:?}"),
@@ -489,15 +396,10 @@ pub(crate) async fn s6_deciding_again_ends_as_if_one_by_one(backend: &dyn Backen
                 if history.len() >= SEATS {
                     return false;
                 }
-                let last = history
-                    .last()
-                    .map_or(Position::START, |event| event.position);
-                let append = Append::to(
-                    stream(format!("guest-{guest}")),
-                    NoStream,
-                    [event("Booked")],
-                )
-                .only_if(AppendCondition::none_match_after(query, last));
+                let last = history.last().map_or(Position::START, |event| event.position);
+                let append =
+                    Append::to(stream(format!("guest-{guest}")), NoStream, [event("Booked")])
+                        .only_if(AppendCondition::none_match_after(query, last));
                 match store.append(&append).await {
                     Ok(_) => return true,
                     Err(AppendError::Conflict(_)) => {}

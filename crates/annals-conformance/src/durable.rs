@@ -47,10 +47,7 @@ pub(crate) async fn s2_the_log_goes_on_behind_its_head(backend: &dyn Durable) {
         for n in 0..2 {
             let append = Append::to(stream("a-1"), exact(2 * round + n), events("Made", 1));
             let receipt = store.accepts(append).await;
-            assert!(
-                receipt.first_position > head,
-                "{receipt:?} must stand behind {head}"
-            );
+            assert!(receipt.first_position > head, "{receipt:?} must stand behind {head}");
             head = receipt.last_position;
         }
     }
@@ -65,9 +62,7 @@ pub(crate) async fn s2_repeats_are_known_after_opening_again(backend: &dyn Durab
         events("Made", 2),
     );
     let first = store.accepts(append.clone()).await;
-    store
-        .accepts(Append::to(stream("b-1"), Any, events("Made", 1)))
-        .await;
+    store.accepts(Append::to(stream("b-1"), Any, events("Made", 1))).await;
     drop(store);
     let store = open(backend).await;
     assert_eq!(store.accepts(append.clone()).await, first);
@@ -78,17 +73,11 @@ pub(crate) async fn s2_repeats_are_known_after_opening_again(backend: &dyn Durab
 pub(crate) async fn s2_conflicts_are_known_after_opening_again(backend: &dyn Durable) {
     let store = open(backend).await;
     let seen = store.head().await;
-    let taken = Append::to(
-        stream("a-1"),
-        NoStream,
-        [event("Taken").tagged(tag("seat:1"))],
-    );
+    let taken = Append::to(stream("a-1"), NoStream, [event("Taken").tagged(tag("seat:1"))]);
     store.accepts(taken).await;
     drop(store);
     let store = open(backend).await;
-    store
-        .conflicts(Append::to(stream("a-1"), NoStream, events("Made", 1)))
-        .await;
+    store.conflicts(Append::to(stream("a-1"), NoStream, events("Made", 1))).await;
     let condition = AppendCondition::none_match_after(tagged(["seat:1"]), seen);
     let other = Append::to(stream("b-1"), Any, events("Made", 1));
     store.conflicts(other.only_if(condition)).await;
@@ -96,24 +85,14 @@ pub(crate) async fn s2_conflicts_are_known_after_opening_again(backend: &dyn Dur
 
 pub(crate) async fn s2_a_subscriber_goes_on_after_opening_again(backend: &dyn Durable) {
     let store = open(backend).await;
-    store
-        .accepts(Append::to(stream("a-1"), Any, events("Made", 3)))
-        .await;
+    store.accepts(Append::to(stream("a-1"), Any, events("Made", 3))).await;
     let (seen, checkpoint) = store.subscribe(Subscribe::all()).until_caught_up().await;
-    store
-        .accepts(Append::to(stream("a-1"), Any, events("Made", 2)))
-        .await;
+    store.accepts(Append::to(stream("a-1"), Any, events("Made", 2))).await;
     drop(store);
     let store = open(backend).await;
     let mut follower = store.subscribe(Subscribe::all().after(checkpoint));
     let (mut all, _) = follower.until_caught_up().await;
-    let receipt = store
-        .accepts(Append::to(stream("a-1"), Any, events("Made", 1)))
-        .await;
+    let receipt = store.accepts(Append::to(stream("a-1"), Any, events("Made", 1))).await;
     all.extend(follower.up_to(receipt.last_position).await);
-    same_events(
-        "both subscriptions",
-        &store.read(Read::all()).await,
-        &[seen, all].concat(),
-    );
+    same_events("both subscriptions", &store.read(Read::all()).await, &[seen, all].concat());
 }

@@ -20,27 +20,15 @@ impl Follower {
             SubscribeFrom::After(position) => position,
             SubscribeFrom::Head => Position::START,
         };
-        Self {
-            subscription,
-            subscribe,
-            seen,
-            caught_up: None,
-        }
+        Self { subscription, subscribe, seen, caught_up: None }
     }
 
     /// The next notice, which must come.
     pub(crate) async fn next(&mut self) -> Notice {
-        let notice = within(
-            "the next notice of a subscription",
-            self.subscription.next(),
-        )
-        .await;
+        let notice = within("the next notice of a subscription", self.subscription.next()).await;
         let notice = match notice {
             Some(Ok(notice)) => notice,
-            other => panic!(
-                "a subscription must go on, but: {other:?}\n{:?}",
-                self.subscribe
-            ),
+            other => panic!("a subscription must go on, but: {other:?}\n{:?}", self.subscribe),
         };
         self.check(&notice);
         notice

@@ -42,12 +42,8 @@ pub(crate) async fn s7_a_repeat_succeeds_after_the_log_moved_on(backend: &dyn Ba
     for append in &appends {
         receipts.push(store.accepts(append.clone()).await);
     }
-    store
-        .accepts(Append::to(stream("d-1"), NoStream, events("Made", 1)))
-        .await;
-    store
-        .accepts(Append::to(stream("a-1"), exact(3), events("Made", 2)))
-        .await;
+    store.accepts(Append::to(stream("d-1"), NoStream, events("Made", 1))).await;
+    store.accepts(Append::to(stream("a-1"), exact(3), events("Made", 2))).await;
     let before = store.log().await;
     for (append, receipt) in appends.into_iter().zip(receipts) {
         assert_eq!(store.accepts(append).await, receipt);
@@ -102,9 +98,7 @@ pub(crate) async fn s7_repeats_beside_a_storm_write_nothing(backend: &dyn Backen
 pub(crate) async fn s7_a_partial_repeat_is_refused(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     let old = events("Made", 3);
-    let receipt = store
-        .accepts(Append::to(stream("a-1"), Any, old.clone()))
-        .await;
+    let receipt = store.accepts(Append::to(stream("a-1"), Any, old.clone())).await;
     let fewer = old[..2].to_vec();
     let more = [old.clone(), events("Made", 1)].concat();
     let shifted = [events("Made", 1), old.clone()].concat();
@@ -116,10 +110,7 @@ pub(crate) async fn s7_a_partial_repeat_is_refused(backend: &dyn Backend) {
             Invalid::IdsPartlyStored { id, position } => {
                 assert!(old.iter().any(|event| event.id == id), "{id} is not stored");
                 let range = receipt.first_position..=receipt.last_position;
-                assert!(
-                    range.contains(&position),
-                    "{id} is not stored at {position}"
-                );
+                assert!(range.contains(&position), "{id} is not stored at {position}");
             }
             other => panic!("must say which id is stored, but: {other:?}"),
         }
@@ -129,9 +120,7 @@ pub(crate) async fn s7_a_partial_repeat_is_refused(backend: &dyn Backend) {
 pub(crate) async fn s7_the_same_ids_in_other_streams_are_refused(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     let old = events("Made", 2);
-    store
-        .accepts(Append::to(stream("a-1"), Any, old.clone()))
-        .await;
+    store.accepts(Append::to(stream("a-1"), Any, old.clone())).await;
     let [first, second] = [old[0].clone(), old[1].clone()];
     for append in [
         Append::to(stream("a-2"), Any, old),
@@ -150,12 +139,8 @@ pub(crate) async fn s7_the_same_ids_in_other_streams_are_refused(backend: &dyn B
 pub(crate) async fn s7_the_ids_of_two_appends_together_are_refused(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     let [one, two] = [events("Made", 2), events("Made", 2)];
-    store
-        .accepts(Append::to(stream("a-1"), Any, one.clone()))
-        .await;
-    store
-        .accepts(Append::to(stream("a-1"), Any, two.clone()))
-        .await;
+    store.accepts(Append::to(stream("a-1"), Any, one.clone())).await;
+    store.accepts(Append::to(stream("a-1"), Any, two.clone())).await;
     let both = [one.clone(), two.clone()].concat();
     partly_stored(&store.refuses(Append::to(stream("a-1"), Any, both)).await);
     let middle = [one[1..].to_vec(), two[..1].to_vec()].concat();
@@ -168,9 +153,7 @@ pub(crate) async fn s7_a_refused_append_may_be_tried_again(backend: &dyn Backend
     let made = events("Made", 2);
     let refused = Append::to(stream("a-1"), exact(1), made.clone());
     store.conflicts(refused.clone()).await;
-    store
-        .accepts(Append::to(stream("a-1"), NoStream, events("Made", 1)))
-        .await;
+    store.accepts(Append::to(stream("a-1"), NoStream, events("Made", 1))).await;
     let first = store.accepts(refused.clone()).await;
     assert_eq!(store.accepts(refused).await, first);
     assert_eq!(store.log().await.len(), 3);

@@ -72,6 +72,7 @@ mod words;
 mod atomic;
 mod bounded;
 mod conflicts;
+mod dcb;
 mod durable;
 mod idempotent;
 mod nothing_missed;

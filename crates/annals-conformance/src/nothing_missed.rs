@@ -25,12 +25,7 @@ async fn write(store: &Probe, finished: Arc<AtomicUsize>) {
     let outcomes = storm(store, WRITERS, APPENDS, move |writer, number| {
         count.fetch_add(1, Ordering::Relaxed);
         let kind = ["Red", "Green", "Blue"][(writer + number) % 3];
-        Append::to(
-            stream(format!("own-{writer}")),
-            Any,
-            events(kind, 1 + number % 3),
-        )
-        .and_to(
+        Append::to(stream(format!("own-{writer}")), Any, events(kind, 1 + number % 3)).and_to(
             stream(format!("shared-{}", number % 2)),
             Any,
             events(kind, 1),
@@ -64,9 +59,7 @@ pub(crate) async fn s5_pollers_miss_nothing(backend: &dyn Backend) {
             loop {
                 let over = finished.load(Ordering::Relaxed) == usize::MAX;
                 let last = seen.last().map_or(Position::START, last_position);
-                let read = Read::query(query.clone())
-                    .after(last)
-                    .limit(7 + 50 * n as u64);
+                let read = Read::query(query.clone()).after(last).limit(7 + 50 * n as u64);
                 let more = store.read(read).await;
                 if over && more.is_empty() {
                     return (query, seen);
@@ -90,11 +83,7 @@ fn last_position(event: &RecordedEvent) -> Position {
 /// What was read up to a head is all there will ever be up to it.
 pub(crate) async fn s5_nothing_new_appears_up_to_a_head(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    assert_eq!(
-        store.head().await,
-        Position::START,
-        "the head of an empty log"
-    );
+    assert_eq!(store.head().await, Position::START, "the head of an empty log");
     let finished = Arc::new(AtomicUsize::new(0));
     let watching = async {
         let mut seen = Vec::new();
@@ -109,11 +98,7 @@ pub(crate) async fn s5_nothing_new_appears_up_to_a_head(backend: &dyn Backend) {
     let log = store.log().await;
     for (head, events) in seen {
         let end = log.partition_point(|event| event.position <= head);
-        same_events(
-            &format!("what was read up to head {head}"),
-            &log[..end],
-            &events,
-        );
+        same_events(&format!("what was read up to head {head}"), &log[..end], &events);
     }
 }
 
@@ -127,10 +112,7 @@ pub(crate) async fn s5_the_head_covers_what_is_acknowledged(backend: &dyn Backen
                 let append = Append::to(stream(format!("own-{writer}")), Any, events("Made", 2));
                 let receipt = store.accepts(append).await;
                 let head = store.head().await;
-                assert!(
-                    head >= receipt.last_position,
-                    "head {head} after {receipt:?}"
-                );
+                assert!(head >= receipt.last_position, "head {head} after {receipt:?}");
                 let bounds = Read::all().up_to(receipt.last_position).backward().limit(1);
                 let last = store.read(bounds).await;
                 assert_eq!(last[0].position, receipt.last_position);
@@ -175,9 +157,7 @@ pub(crate) async fn s5_subscribers_joining_a_storm_miss_nothing(backend: &dyn Ba
     });
     let writing = async {
         write(&store, finished.clone()).await;
-        store
-            .accepts(Append::to(stream("mark"), Any, events("Red", 1)))
-            .await;
+        store.accepts(Append::to(stream("mark"), Any, events("Red", 1))).await;
     };
     let (joiners, ()) = tokio::join!(joiners, writing);
     for (query, start, seen) in joiners {
@@ -210,13 +190,8 @@ pub(crate) async fn s5_subscribers_from_the_head_miss_nothing(backend: &dyn Back
     let (joiners, ()) = tokio::join!(joiners, write(&store, finished.clone()));
     let log = store.log().await;
     for (before, from, mark, seen) in joiners {
-        let start = seen
-            .first()
-            .map_or(from, |event| Position::new(event.position.get() - 1));
-        assert!(
-            start >= before,
-            "from the head, yet behind {start} instead of {before}"
-        );
+        let start = seen.first().map_or(from, |event| Position::new(event.position.get() - 1));
+        assert!(start >= before, "from the head, yet behind {start} instead of {before}");
         let end = seen.last().map_or(from, last_position).max(mark);
         let expected = store.read(Read::all().after(start).up_to(end)).await;
         same_events("what a subscriber from the head saw", &expected, &seen);

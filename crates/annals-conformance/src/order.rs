@@ -15,14 +15,8 @@ pub(crate) async fn s4_positions_rise_with_each_append(backend: &dyn Backend) {
     for round in 0..6 {
         let append = Append::to(stream(format!("a-{}", round % 2)), Any, events("Made", 2));
         let receipt = store.accepts(append).await;
-        assert!(
-            receipt.first_position > last,
-            "{receipt:?} must stand behind {last:?}"
-        );
-        assert!(
-            receipt.last_position > receipt.first_position,
-            "{receipt:?}"
-        );
+        assert!(receipt.first_position > last, "{receipt:?} must stand behind {last:?}");
+        assert!(receipt.last_position > receipt.first_position, "{receipt:?}");
         last = receipt.last_position;
     }
     assert!(last < Position::END);
@@ -39,24 +33,12 @@ pub(crate) async fn s4_receipts_name_the_first_and_the_last_position(backend: &d
         );
         let receipt = store.accepts(append.clone()).await;
         let found = store
-            .read(
-                Read::all()
-                    .after(receipt.first_position)
-                    .up_to(receipt.last_position),
-            )
+            .read(Read::all().after(receipt.first_position).up_to(receipt.last_position))
             .await;
         let ids: Vec<_> = append.events().map(|event| event.id).collect();
         let found: Vec<_> = found.iter().map(|event| event.id).collect();
-        assert_eq!(
-            found,
-            ids[1..],
-            "behind the first position and up to the last"
-        );
-        let names: Vec<_> = receipt
-            .streams
-            .iter()
-            .map(|part| part.stream.as_str())
-            .collect();
+        assert_eq!(found, ids[1..], "behind the first position and up to the last");
+        let names: Vec<_> = receipt.streams.iter().map(|part| part.stream.as_str()).collect();
         assert_eq!(names, ["b-1", "a-1"], "streams in the append's order");
     }
 }
@@ -66,12 +48,8 @@ pub(crate) async fn s4_every_reader_sees_the_same_order(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     storm(&store, 8, 4, |writer, number| {
         let kind = ["Red", "Green"][number % 2];
-        Append::to(
-            stream(format!("left-{}", writer % 3)),
-            Any,
-            events(kind, 1 + number % 2),
-        )
-        .and_to(stream(format!("right-{writer}")), Any, events("Blue", 1))
+        Append::to(stream(format!("left-{}", writer % 3)), Any, events(kind, 1 + number % 2))
+            .and_to(stream(format!("right-{writer}")), Any, events("Blue", 1))
     })
     .await;
     let log = store.log().await;

@@ -103,11 +103,7 @@ impl Probe {
                     brief(&append)
                 ),
             };
-            same_events(
-                "the log after an invalid append",
-                &before,
-                &self.log().await,
-            );
+            same_events("the log after an invalid append", &before, &self.log().await);
             invalid
         }
     }
@@ -176,9 +172,7 @@ pub(crate) fn audit(log: &[RecordedEvent]) {
             line(event)
         );
         last = event.position;
-        let tip = tips
-            .entry(&event.stream)
-            .or_insert((Version::EMPTY, event.recorded_at));
+        let tip = tips.entry(&event.stream).or_insert((Version::EMPTY, event.recorded_at));
         assert!(
             event.version == tip.0.next(),
             "versions must be dense, but behind version {} of its stream stands {}",
@@ -236,12 +230,7 @@ pub(crate) fn line(event: &RecordedEvent) -> String {
 pub(crate) fn brief(append: &Append) -> String {
     let mut text = String::new();
     for part in &append.streams {
-        let types: Vec<_> = part
-            .events
-            .iter()
-            .take(8)
-            .map(|event| &event.event_type)
-            .collect();
+        let types: Vec<_> = part.events.iter().take(8).map(|event| &event.event_type).collect();
         let _ = write!(
             text,
             "{} events {types:?} to {:?} expecting {}; ",

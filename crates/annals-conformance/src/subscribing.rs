@@ -37,9 +37,7 @@ pub(crate) async fn subscribing_to_an_empty_log(backend: &dyn Backend) {
         let store = Probe::open(backend).await;
         let mut follower = store.subscribe(subscribe);
         assert_eq!(follower.next().await, Notice::CaughtUp(Position::START));
-        let receipt = store
-            .accepts(Append::to(stream("a-1"), Any, events("Made", 2)))
-            .await;
+        let receipt = store.accepts(Append::to(stream("a-1"), Any, events("Made", 2))).await;
         let seen = follower.up_to(receipt.last_position).await;
         same_events("the first events of a log", &store.log().await, &seen);
     }
@@ -49,11 +47,7 @@ pub(crate) async fn subscribing_to_an_empty_log(backend: &dyn Backend) {
 pub(crate) async fn subscribing_from_the_beginning(backend: &dyn Backend) {
     let store = eight(backend).await;
     let (seen, at) = store.subscribe(Subscribe::all()).until_caught_up().await;
-    same_events(
-        "a subscription from the beginning",
-        &store.log().await,
-        &seen,
-    );
+    same_events("a subscription from the beginning", &store.log().await, &seen);
     assert_eq!(at, store.head().await, "caught up at the end of the log");
 }
 
@@ -75,17 +69,11 @@ pub(crate) async fn subscribing_from_the_head(backend: &dyn Backend) {
         for from_head in [true, false] {
             let head = store.head().await;
             let subscribe = Subscribe::query(query.clone());
-            let subscribe = if from_head {
-                subscribe.from_head()
-            } else {
-                subscribe.after(head)
-            };
+            let subscribe = if from_head { subscribe.from_head() } else { subscribe.after(head) };
             let mut follower = store.subscribe(subscribe);
             assert_eq!(follower.next().await, Notice::CaughtUp(head));
             for _ in 0..2 {
-                store
-                    .accepts(Append::to(stream("c-1"), Any, events("Blue", 2)))
-                    .await;
+                store.accepts(Append::to(stream("c-1"), Any, events("Blue", 2))).await;
             }
             let seen = follower.up_to(store.head().await).await;
             let expected = store.read(Read::query(query.clone()).after(head)).await;
@@ -100,9 +88,7 @@ pub(crate) async fn subscribing_says_when_it_has_caught_up(backend: &dyn Backend
     let mut follower = store.subscribe(Subscribe::all());
     follower.until_caught_up().await;
     for count in [1, 3, 2] {
-        let receipt = store
-            .accepts(Append::to(stream("a-1"), Any, events("Made", count)))
-            .await;
+        let receipt = store.accepts(Append::to(stream("a-1"), Any, events("Made", count))).await;
         let (seen, at) = follower.until_caught_up().await;
         assert_eq!(seen.len(), count);
         assert_eq!(at, receipt.last_position, "caught up at the end of the log");
@@ -112,21 +98,12 @@ pub(crate) async fn subscribing_says_when_it_has_caught_up(backend: &dyn Backend
 /// A subscriber whose filter matches nothing still learns how far it has come.
 pub(crate) async fn subscribing_catches_up_though_nothing_matches(backend: &dyn Backend) {
     let store = eight(backend).await;
-    for query in [
-        typed(["Unheard"]),
-        Query::default(),
-        Query::stream(stream("unheard-1")),
-    ] {
+    for query in [typed(["Unheard"]), Query::default(), Query::stream(stream("unheard-1"))] {
         let mut follower = store.subscribe(Subscribe::query(query));
         assert_eq!(follower.next().await, Notice::CaughtUp(store.head().await));
         for _ in 0..2 {
-            let receipt = store
-                .accepts(Append::to(stream("a-1"), Any, events("Made", 2)))
-                .await;
-            assert_eq!(
-                follower.next().await,
-                Notice::CaughtUp(receipt.last_position)
-            );
+            let receipt = store.accepts(Append::to(stream("a-1"), Any, events("Made", 2))).await;
+            assert_eq!(follower.next().await, Notice::CaughtUp(receipt.last_position));
         }
     }
 }
@@ -140,11 +117,7 @@ pub(crate) async fn subscribing_to_what_matches(backend: &dyn Backend) {
         typed(["Red"]),
         tagged(["n:2"]),
         Query::of(item().category(category("a"))),
-        Query::of(
-            item()
-                .event_type(event_type("Green"))
-                .category(category("b")),
-        ),
+        Query::of(item().event_type(event_type("Green")).category(category("b"))),
         tagged(["n:1"]).or(item().event_type(event_type("Red"))),
     ];
     let mut followers = Vec::new();
@@ -156,13 +129,9 @@ pub(crate) async fn subscribing_to_what_matches(backend: &dyn Backend) {
         followers.push((query, seen, follower));
     }
     for n in [1, 2] {
-        let append = Append::to(
-            stream("b-1"),
-            Any,
-            [event("Red").tagged(tag(format!("n:{n}")))],
-        )
-        .and_to(stream("a-7"), Any, events("Green", 1))
-        .and_to(stream("c-1"), Any, events("Red", 1));
+        let append = Append::to(stream("b-1"), Any, [event("Red").tagged(tag(format!("n:{n}")))])
+            .and_to(stream("a-7"), Any, events("Green", 1))
+            .and_to(stream("c-1"), Any, events("Red", 1));
         store.accepts(append).await;
     }
     let head = store.head().await;
@@ -179,9 +148,7 @@ pub(crate) async fn subscribing_to_more_than_any_page(backend: &dyn Backend) {
     for _ in 0..3_000_usize.div_ceil(step) {
         let append = Append::to(stream("long-1"), Any, events("Made", step));
         store.accepts(append).await;
-        store
-            .accepts(Append::to(stream("other-1"), Any, events("Other", 1)))
-            .await;
+        store.accepts(Append::to(stream("other-1"), Any, events("Other", 1))).await;
     }
     let log = store.log().await;
     let (seen, _) = store.subscribe(Subscribe::all()).until_caught_up().await;
@@ -225,10 +192,7 @@ pub(crate) async fn subscribing_again_from_each_checkpoint(backend: &dyn Backend
         let mut seen = Vec::<RecordedEvent>::new();
         let mut checkpoint = Position::START;
         let mut restarts = 0;
-        while seen
-            .last()
-            .is_none_or(|event| event.event_type != event_type("Last"))
-        {
+        while seen.last().is_none_or(|event| event.event_type != event_type("Last")) {
             restarts += 1;
             let mut follower = store.subscribe(Subscribe::all().after(checkpoint));
             for _ in 0..1 + restarts % 7 {
@@ -249,16 +213,10 @@ pub(crate) async fn subscribing_again_from_each_checkpoint(backend: &dyn Backend
     };
     let writing = async {
         storm(&store, 16, 4, |writer, number| {
-            Append::to(
-                stream(format!("a-{}", writer % 3)),
-                Any,
-                events("Made", 1 + number % 3),
-            )
+            Append::to(stream(format!("a-{}", writer % 3)), Any, events("Made", 1 + number % 3))
         })
         .await;
-        store
-            .accepts(Append::to(stream("a-1"), Any, events("Last", 1)))
-            .await;
+        store.accepts(Append::to(stream("a-1"), Any, events("Last", 1))).await;
     };
     let (seen, ()) = tokio::join!(restarting, writing);
     same_events("all restarts together", &store.log().await, &seen);
@@ -274,9 +232,7 @@ pub(crate) async fn subscribing_may_end_at_any_moment(backend: &dyn Backend) {
             leaving.next().await;
         }
         drop(leaving);
-        store
-            .accepts(Append::to(stream("a-1"), Any, events("Made", 1)))
-            .await;
+        store.accepts(Append::to(stream("a-1"), Any, events("Made", 1))).await;
     }
     let seen = staying.up_to(store.head().await).await;
     same_events("who stayed", &store.log().await, &seen);
@@ -299,9 +255,7 @@ pub(crate) async fn subscribing_slowly_holds_up_nobody(backend: &dyn Backend) {
             made.data = large.clone();
             made
         });
-        let receipt = store
-            .accepts(Append::to(stream(format!("a-{n}")), Any, made))
-            .await;
+        let receipt = store.accepts(Append::to(stream(format!("a-{n}")), Any, made)).await;
         assert_eq!(fast.up_to(receipt.last_position).await.len(), 50);
     }
     let mut seen = vec![taken];
@@ -343,9 +297,7 @@ pub(crate) async fn subscribing_a_hundred_times(backend: &dyn Backend) {
             Append::to(stream(format!("c-{writer}")), Any, events(kind, 2))
         })
         .await;
-        store
-            .accepts(Append::to(stream("last"), Any, events("Last", 1)))
-            .await;
+        store.accepts(Append::to(stream("last"), Any, events("Last", 1))).await;
     };
     let (followers, ()) = tokio::join!(followers, writing);
     for (query, seen) in followers {

@@ -29,10 +29,7 @@ pub(crate) async fn s9_an_append_is_recorded_at_one_moment(backend: &dyn Backend
             events("Made", 1),
         );
         let receipt = store.accepts(append).await;
-        assert!(
-            receipt.recorded_at >= last,
-            "appends one after the other must not go back"
-        );
+        assert!(receipt.recorded_at >= last, "appends one after the other must not go back");
         last = receipt.recorded_at;
         let bounds = Read::all().after(Position::new(receipt.first_position.get() - 1));
         for event in store.read(bounds).await {
@@ -44,52 +41,30 @@ pub(crate) async fn s9_an_append_is_recorded_at_one_moment(backend: &dyn Backend
 pub(crate) async fn s9_recorded_at_does_not_decrease_under_32_writers(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     let outcomes = storm(&store, 32, 3, |writer, number| {
-        Append::to(
-            stream(format!("shared-{}", writer % 3)),
-            Any,
-            events("Made", 1 + number),
-        )
+        Append::to(stream(format!("shared-{}", writer % 3)), Any, events("Made", 1 + number))
     })
     .await;
     let log = store.log().await;
     for outcome in &outcomes {
         let receipt = outcome.receipt();
-        let first = log
-            .iter()
-            .find(|event| event.position == receipt.first_position);
-        assert_eq!(
-            first.map(|event| event.recorded_at),
-            Some(receipt.recorded_at)
-        );
+        let first = log.iter().find(|event| event.position == receipt.first_position);
+        assert_eq!(first.map(|event| event.recorded_at), Some(receipt.recorded_at));
     }
 }
 
 pub(crate) async fn s9_occurred_at_is_the_callers(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    let moments = [
-        Timestamp::EPOCH,
-        noon_and(0),
-        Timestamp::from_micros(-1),
-        Timestamp::MIN,
-        Timestamp::MAX,
-    ];
+    let moments =
+        [Timestamp::EPOCH, noon_and(0), Timestamp::from_micros(-1), Timestamp::MIN, Timestamp::MAX];
     let told = moments.map(|moment| event("Made").occurred_at(moment));
     let receipt = store.accepts(Append::to(stream("a-1"), Any, told)).await;
-    store
-        .accepts(Append::to(stream("a-1"), Any, events("Made", 1)))
-        .await;
+    store.accepts(Append::to(stream("a-1"), Any, events("Made", 1))).await;
     let log = store.log().await;
     for (event, moment) in log.iter().zip(moments) {
         assert_eq!(event.occurred_at, moment);
-        assert_eq!(
-            event.recorded_at, receipt.recorded_at,
-            "told moments change nothing here"
-        );
+        assert_eq!(event.recorded_at, receipt.recorded_at, "told moments change nothing here");
     }
-    assert_eq!(
-        log[5].occurred_at, log[5].recorded_at,
-        "the default is the recorded moment"
-    );
+    assert_eq!(log[5].occurred_at, log[5].recorded_at, "the default is the recorded moment");
 }
 
 /// What was so at a moment that has passed stays so, whatever is appended later.
@@ -101,36 +76,22 @@ pub(crate) async fn s9_as_at_has_one_answer_for_ever(backend: &dyn Backend) {
         let moment = store.accepts(append).await.recorded_at;
         // A moment has passed once something was recorded after it.
         loop {
-            let tick = store
-                .accepts(Append::to(stream("tick"), Any, events("Tick", 1)))
-                .await;
+            let tick = store.accepts(Append::to(stream("tick"), Any, events("Tick", 1))).await;
             if tick.recorded_at > moment {
                 break;
             }
         }
-        for read in [
-            Read::all(),
-            Read::stream(stream("a-1")),
-            Read::query(typed(["Made"])),
-        ] {
+        for read in [Read::all(), Read::stream(stream("a-1")), Read::query(typed(["Made"]))] {
             let read = read.as_at(moment);
             answers.push((read.clone(), store.read(read).await));
         }
         for (read, answer) in &answers {
-            same_events(
-                &format!("{read:?}"),
-                answer,
-                &store.read(read.clone()).await,
-            );
+            same_events(&format!("{read:?}"), answer, &store.read(read.clone()).await);
         }
     }
     let log = store.log().await;
     for (read, answer) in answers {
-        let expected: Vec<_> = log
-            .iter()
-            .filter(|event| read.selects(event))
-            .cloned()
-            .collect();
+        let expected: Vec<_> = log.iter().filter(|event| read.selects(event)).cloned().collect();
         same_events(&format!("{read:?}"), &expected, &answer);
     }
 }
@@ -145,17 +106,10 @@ pub(crate) async fn s9_recorded_at_is_the_clocks_to_the_microsecond(backend: &dy
     let (clock, store) = with_clock(backend).await;
     for micros in [0, 1, 2, 999_999, 1_000_000] {
         clock.set(noon_and(micros));
-        let receipt = store
-            .accepts(Append::to(stream("a-1"), Any, events("Made", 1)))
-            .await;
+        let receipt = store.accepts(Append::to(stream("a-1"), Any, events("Made", 1))).await;
         assert_eq!(receipt.recorded_at, noon_and(micros));
     }
-    let stored: Vec<_> = store
-        .log()
-        .await
-        .iter()
-        .map(|event| event.recorded_at)
-        .collect();
+    let stored: Vec<_> = store.log().await.iter().map(|event| event.recorded_at).collect();
     assert_eq!(stored, [0, 1, 2, 999_999, 1_000_000].map(noon_and));
 }
 
@@ -178,11 +132,7 @@ pub(crate) async fn s9_a_clock_that_jumps_back_takes_no_event_along(backend: &dy
         );
         last = receipt.recorded_at;
     }
-    assert_eq!(
-        last,
-        noon_and(4),
-        "a clock that has caught up is right again"
-    );
+    assert_eq!(last, noon_and(4), "a clock that has caught up is right again");
     store.log().await;
 }
 
@@ -204,36 +154,20 @@ pub(crate) async fn s9_as_at_draws_the_line_exactly(backend: &dyn Configurable) 
         let until = log.partition_point(|event| event.recorded_at <= moment);
         let expected = &log[..until];
         let what = format!("as at {moment}");
-        same_events(
-            &what,
-            expected,
-            &store.read(Read::all().as_at(moment)).await,
-        );
+        same_events(&what, expected, &store.read(Read::all().as_at(moment)).await);
 
         let mut backward: Vec<_> = expected.iter().rev().cloned().collect();
-        let found = store
-            .read(Read::query(Query::all()).backward().as_at(moment))
-            .await;
+        let found = store.read(Read::query(Query::all()).backward().as_at(moment)).await;
         same_events(&format!("{what}, backward"), &backward, &found);
         backward.truncate(1);
-        let found = store
-            .read(Read::all().backward().limit(1).as_at(moment))
-            .await;
+        let found = store.read(Read::all().backward().limit(1).as_at(moment)).await;
         same_events(&format!("{what}, the last"), &backward, &found);
 
         let own = |event: &annals_core::RecordedEvent| event.stream == stream("a-1");
-        let expected: Vec<_> = expected
-            .iter()
-            .filter(|event| own(event))
-            .cloned()
-            .collect();
+        let expected: Vec<_> = expected.iter().filter(|event| own(event)).cloned().collect();
         let found = store.read(Read::stream(stream("a-1")).as_at(moment)).await;
         same_events(&format!("{what}, one stream"), &expected, &found);
     }
     let before = noon_and(0).saturating_add(Duration::from_secs(3600));
-    same_events(
-        "as at an hour later",
-        &log,
-        &store.read(Read::all().as_at(before)).await,
-    );
+    same_events("as at an hour later", &log, &store.read(Read::all().as_at(before)).await);
 }

@@ -12,20 +12,10 @@ use ExpectedVersion::{Any, NoStream};
 pub(crate) async fn s3_a_stream_counts_from_one(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     for (count, version) in [(1, 1), (3, 4), (2, 6)] {
-        let receipt = store
-            .accepts(Append::to(stream("a-1"), Any, events("Made", count)))
-            .await;
-        assert_eq!(
-            receipt.version_of(&stream("a-1")),
-            Some(Version::new(version))
-        );
+        let receipt = store.accepts(Append::to(stream("a-1"), Any, events("Made", count))).await;
+        assert_eq!(receipt.version_of(&stream("a-1")), Some(Version::new(version)));
     }
-    let versions: Vec<_> = store
-        .log()
-        .await
-        .iter()
-        .map(|event| event.version.get())
-        .collect();
+    let versions: Vec<_> = store.log().await.iter().map(|event| event.version.get()).collect();
     assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
 }
 
@@ -38,11 +28,7 @@ pub(crate) async fn s3_streams_count_apart(backend: &dyn Backend) {
         });
         let receipt = store.accepts(append).await;
         for name in &names {
-            assert_eq!(
-                receipt.version_of(name),
-                Some(Version::new(2 * round)),
-                "{name}"
-            );
+            assert_eq!(receipt.version_of(name), Some(Version::new(2 * round)), "{name}");
         }
     }
     store.log().await;
@@ -80,27 +66,15 @@ pub(crate) async fn s3_32_writers_leave_no_gap_and_no_repeat(backend: &dyn Backe
         let name = stream(format!("shared-{n}"));
         let found = store.read(Read::stream(name.clone())).await;
         let versions: Vec<_> = found.iter().map(|event| event.version.get()).collect();
-        assert_eq!(
-            versions,
-            (1..=found.len() as u64).collect::<Vec<_>>(),
-            "{name}"
-        );
+        assert_eq!(versions, (1..=found.len() as u64).collect::<Vec<_>>(), "{name}");
     }
 }
 
 pub(crate) async fn s3_receipts_of_32_writers_agree_with_the_log(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     let outcomes = storm(&store, 32, 3, |writer, number| {
-        Append::to(
-            stream(format!("shared-{}", writer % 2)),
-            Any,
-            events("Made", 1 + number),
-        )
-        .and_to(
-            stream(format!("own-{writer}")),
-            exact(2 * number as u64),
-            events("Made", 2),
-        )
+        Append::to(stream(format!("shared-{}", writer % 2)), Any, events("Made", 1 + number))
+            .and_to(stream(format!("own-{writer}")), exact(2 * number as u64), events("Made", 2))
     })
     .await;
     let log = store.log().await;

@@ -29,9 +29,7 @@ pub(crate) fn event(type_name: &str) -> NewEvent {
 
 /// `count` events of this type, with their number as data.
 pub(crate) fn events(type_name: &str, count: usize) -> Vec<NewEvent> {
-    (0..count)
-        .map(|n| NewEvent::new(event_type(type_name), Data::json(n.to_string())))
-        .collect()
+    (0..count).map(|n| NewEvent::new(event_type(type_name), Data::json(n.to_string()))).collect()
 }
 
 pub(crate) fn exact(version: u64) -> ExpectedVersion {
@@ -40,10 +38,7 @@ pub(crate) fn exact(version: u64) -> ExpectedVersion {
 
 /// The events with all of these tags.
 pub(crate) fn tagged<const N: usize>(tags: [&str; N]) -> Query {
-    Query::of(
-        tags.into_iter()
-            .fold(QueryItem::new(), |item, text| item.tag(tag(text))),
-    )
+    Query::of(tags.into_iter().fold(QueryItem::new(), |item, text| item.tag(tag(text))))
 }
 
 /// The events of any of these types.
