@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::{Clock, Limits, SystemClock};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::{SqliteStore, check, schema};
@@ -112,6 +113,8 @@ impl Options {
         let connection = Connection::open_with_flags(path, flags)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         connection.busy_timeout(self.busy_timeout)?;
+        // Plans that depend on bound values would be made anew for each value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(64);
         if role == Role::Writer {
             let mode: String =
@@ -205,5 +208,31 @@ impl From<rusqlite::Error> for OpenError {
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),
             _ => Self::Sqlite(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    /// SQLite silently prepares a statement again when it suspects that the values bound would
+    /// change its plan, which costs more than running it.
+    #[test]
+    fn statements_are_prepared_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("annals.db");
+        let mut connection = Options::new().connect(&path, Role::Writer).unwrap();
+        schema::migrate(&mut connection).unwrap();
+        let select = "SELECT version FROM annals_events WHERE stream = ?1 ORDER BY version DESC
+                      LIMIT ?2";
+        for stream in ["account-1", "account-2", "account-3"] {
+            let mut statement = connection.prepare_cached(select).unwrap();
+            assert!(!statement.exists((stream, 1)).unwrap());
+        }
+        let statement = connection.prepare_cached(select).unwrap();
+        assert_eq!(statement.get_status(StatementStatus::Run), 3);
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 }

@@ -139,9 +139,6 @@ fn distinct(connection: &Connection, next: &str, prefix: &str) -> Result<Vec<i64
 }
 
 /// The same statement in both directions.
-///
-/// Readers stop where they have enough. A bound `LIMIT` would make SQLite prepare the statement
-/// again each time it is bound.
 macro_rules! ordered {
     ($direction:expr, $select:literal, $by:literal) => {
         match $direction {
