@@ -281,6 +281,9 @@ macro_rules! __each_case {
                     dcb_unique_usernames
                     dcb_unique_usernames_racing
                 }
+                Model model {
+                    model_random_histories
+                }
             }
             durable {
                 Durable durable {

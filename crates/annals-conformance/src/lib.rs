@@ -75,6 +75,7 @@ mod conflicts;
 mod dcb;
 mod durable;
 mod idempotent;
+mod model;
 mod nothing_missed;
 mod opaque;
 mod order;

@@ -23,7 +23,7 @@ impl Backend for Memory {
 #[async_trait]
 impl Durable for Memory {
     async fn open_at(&self, place: &str) -> Arc<dyn EventStore> {
-        let mut places = self.places.lock().unwrap();
+        let mut places = self.places.lock().expect("no test panics while opening");
         Arc::new(places.entry(place.to_owned()).or_default().clone())
     }
 }

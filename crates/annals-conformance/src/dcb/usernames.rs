@@ -73,7 +73,7 @@ async fn close(store: &Probe, account: usize, name: &str, now: Timestamp) -> Res
         let own = stream(format!("account-{account}"));
         match history.last() {
             Some(last) if last.stream == own && !is(last, "AccountClosed") => {
-                let event = fact("AccountClosed", &[text.clone()], &json!({}));
+                let event = fact("AccountClosed", std::slice::from_ref(&text), &json!({}));
                 Ok((own, event.occurred_at(now)))
             }
             _ => Err("the account does not have this username"),
