@@ -1,7 +1,7 @@
 //! The derives of Annals, used through the crate `annals`, which documents them.
 //!
 //! Each mistake is answered where it was made, with what to write instead, and all mistakes of
-//! one item at once. The messages are tested in `tests/compile_fail`.
+//! one item at once. The messages are tested in `annals/tests/compile_fail`.
 
 mod aggregate;
 mod attribute;
