@@ -89,19 +89,13 @@ fn within_range(expected: ExpectedVersion) -> ExpectedVersion {
 
 impl From<Condition> for AppendCondition {
     fn from(condition: Condition) -> Self {
-        Self {
-            query: condition.query.into(),
-            after: Position::new(condition.after.get()),
-        }
+        Self { query: condition.query.into(), after: Position::new(condition.after.get()) }
     }
 }
 
 impl From<&AppendCondition> for Condition {
     fn from(condition: &AppendCondition) -> Self {
-        Self {
-            query: Query::from(&condition.query),
-            after: condition.after,
-        }
+        Self { query: Query::from(&condition.query), after: condition.after }
     }
 }
 
@@ -141,8 +135,6 @@ fn streams<S: Serializer>(parts: &[StreamReceipt], serializer: S) -> Result<S::O
         stream: &'a StreamId,
         version: Version,
     }
-    serializer.collect_seq(parts.iter().map(|part| Part {
-        stream: &part.stream,
-        version: part.version,
-    }))
+    serializer
+        .collect_seq(parts.iter().map(|part| Part { stream: &part.stream, version: part.version }))
 }

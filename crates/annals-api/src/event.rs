@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use annals_core::{
     ContentType, Data, EventId, EventType, Fault, Metadata, Position, RecordedEvent, StreamId, Tag,
-    Timestamp, Version,
+    Tags, Timestamp, Version,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -125,10 +125,7 @@ fn data(
         (Some(json), None) => String::from(Box::<str>::from(json)).into(),
         (None, None) => "{}".into(),
     };
-    Ok(Data {
-        content_type,
-        bytes,
-    })
+    Ok(Data { content_type, bytes })
 }
 
 fn is_json(content_type: &ContentType) -> bool {
@@ -168,7 +165,7 @@ pub struct Event<'a> {
     /// How it came about.
     pub metadata: &'a RawValue,
     /// Where it can be found besides its stream.
-    pub tags: &'a [Tag],
+    pub tags: &'a Tags,
     /// When it happened in the world.
     pub occurred_at: Timestamp,
     /// When the store recorded it.
@@ -201,7 +198,7 @@ impl<'a> Event<'a> {
             data_base64: data.is_none().then(|| STANDARD.encode(&event.data.bytes)),
             content_type: (*content_type != ContentType::JSON).then(|| content_type.as_str()),
             metadata,
-            tags: event.tags.as_slice(),
+            tags: &event.tags,
             occurred_at: event.occurred_at,
             recorded_at: event.recorded_at,
         })

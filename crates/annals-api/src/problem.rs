@@ -88,19 +88,12 @@ impl Conflict {
     #[must_use]
     pub fn of(conflict: &annals_core::Conflict) -> Option<Self> {
         match conflict {
-            annals_core::Conflict::Condition { condition, found } => Some(Self::Condition {
-                condition: condition.into(),
-                found: *found,
-            }),
-            annals_core::Conflict::Version {
-                stream,
-                expected,
-                found,
-            } => Some(Self::Version {
-                stream: stream.clone(),
-                expected: *expected,
-                found: *found,
-            }),
+            annals_core::Conflict::Condition { condition, found } => {
+                Some(Self::Condition { condition: condition.into(), found: *found })
+            }
+            annals_core::Conflict::Version { stream, expected, found } => {
+                Some(Self::Version { stream: stream.clone(), expected: *expected, found: *found })
+            }
             _ => None,
         }
     }

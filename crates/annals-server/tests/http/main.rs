@@ -1,0 +1,12 @@
+//! The server over real connections on loopback.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod append;
+mod client;
+mod limits;
+mod openapi;
+mod problems;
+mod read;
+mod security;
+mod tail;
