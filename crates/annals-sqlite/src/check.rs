@@ -13,7 +13,9 @@ pub(crate) fn check(connection: &Connection, check: Check) -> Result<(), OpenErr
         Check::Tail => check_events(connection, TAIL_EVENTS),
         Check::Full => {
             check_pages(connection)?;
-            check_events(connection, i64::MAX)
+            check_events(connection, i64::MAX)?;
+            check_tags(connection)?;
+            check_totals(connection)
         }
     }
 }
@@ -72,4 +74,42 @@ fn check_events(connection: &Connection, count: i64) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+/// Every tag of every event is in the index of tags, and nothing else is.
+fn check_tags(connection: &Connection) -> Result<(), OpenError> {
+    let mut tagged = connection
+        .prepare("SELECT position, type, tags FROM annals_events WHERE tags IS NOT NULL")?;
+    let mut indexed = connection
+        .prepare("SELECT 1 FROM annals_tags WHERE tag = ?1 AND type = ?2 AND position = ?3")?;
+    let mut expected: i64 = 0;
+    let mut rows = tagged.query([])?;
+    while let Some(row) = rows.next()? {
+        let (position, type_id): (i64, i64) = (row.get(0)?, row.get(1)?);
+        for tag in row.get::<_, String>(2)?.lines() {
+            expected += 1;
+            if !indexed.exists((tag, type_id, position))? {
+                let message = format!("the event at position {position} is missing under {tag}");
+                return Err(OpenError::Damaged(message));
+            }
+        }
+    }
+    let found: i64 =
+        connection.query_row("SELECT count(*) FROM annals_tags", [], |row| row.get(0))?;
+    same("entries in the index of tags", expected, found)
+}
+
+fn check_totals(connection: &Connection) -> Result<(), OpenError> {
+    let expected =
+        "SELECT count(*) FROM annals_events INDEXED BY annals_events_by_stream WHERE version = 1";
+    let expected = connection.query_row(expected, [], |row| row.get(0))?;
+    let found = connection.query_row("SELECT streams FROM annals_totals", [], |row| row.get(0))?;
+    same("streams", expected, found)
+}
+
+fn same(what: &str, expected: i64, found: i64) -> Result<(), OpenError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(OpenError::Damaged(format!("there are {found} {what} where {expected} are expected")))
 }

@@ -146,7 +146,7 @@ impl Track {
             None => newest.position,
         };
         let high = stored_position(read.up_to).min(as_at);
-        let low = stored_position(read.after) + 1;
+        let low = stored_position(read.after).saturating_add(1);
         match &read.scope {
             Scope::Stream(stream) => {
                 let before = version_at(connection, stream, low - 1)?;
