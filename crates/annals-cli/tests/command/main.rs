@@ -1,0 +1,11 @@
+//! The binary as a user runs it, in a directory of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod annals;
+mod append;
+mod demo;
+mod http;
+mod kill;
+mod read;
+mod serve;
