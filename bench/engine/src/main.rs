@@ -1,5 +1,6 @@
 //! Annals beside the floor, in one run: `cargo run --release -p annals-bench`.
 
+mod conditions;
 mod disk;
 mod floor;
 mod load;
@@ -20,7 +21,7 @@ use report::{Line, Report};
 /// Measures Annals beside the fastest hand-written program for the same work.
 #[derive(Parser)]
 struct Args {
-    /// Which measurements: disk, append, scan, stream, tag; all when left out.
+    /// Which measurements: disk, append, scan, stream, tag, conditions; all when left out.
     what: Vec<String>,
     /// How often each is repeated; the median counts.
     #[arg(long, default_value_t = 5)]
@@ -31,6 +32,9 @@ struct Args {
     /// How many events the store holds that is read.
     #[arg(long, default_value_t = 500_000)]
     events: u64,
+    /// How many events the store holds that is appended to under conditions.
+    #[arg(long, default_value_t = 2_000_000)]
+    condition_events: u64,
     /// Callers to try.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
     callers: Vec<u64>,
@@ -59,6 +63,9 @@ fn main() {
         runtime.block_on(read(&args, &mut report));
     }
     report.print();
+    if args.wants("conditions") {
+        runtime.block_on(conditions::measure(args.condition_events, 200));
+    }
 }
 
 async fn append(args: &Args, report: &mut Report) {

@@ -49,45 +49,69 @@ pub(crate) fn find_after(
     plan(connection, query)?.seek(&lists, after.saturating_add(1), direction)
 }
 
+/// An event has one type, so an item is a disjunction over the types that all its parts know,
+/// and within a type a conjunction. Streams are the exception: no index knows their types.
 fn plan_item(connection: &Connection, item: &QueryItem) -> Result<Postings<Key>> {
-    let wanted = type_ids(connection, &item.types)?;
-    let wanted = wanted.as_deref();
-    let mut parts = Vec::new();
-    for tag in &item.tags {
-        let types = types_or(wanted, || types_under_tag(connection, tag))?;
-        parts.push(lists(types, |id| Key::Tag(tag.clone(), id)));
+    let types = types_of_item(connection, item)?;
+    if item.streams.is_empty() {
+        let types = types.unwrap_or_default();
+        return Ok(Postings::any(types.into_iter().map(|id| plan_type(item, id))));
     }
-    if !item.is_anywhere() {
-        parts.push(plan_places(connection, item, wanted)?);
+    let mut places: Vec<_> =
+        item.streams.iter().cloned().map(|stream| Postings::list(Key::Stream(stream))).collect();
+    for category in &item.categories {
+        let types = types_in_category(connection, category)?;
+        places.extend(
+            types.into_iter().map(|id| Postings::list(Key::Category(category.clone(), id))),
+        );
     }
-    // Tags and categories bring their types along; streams, and types alone, do not.
-    if let Some(wanted) = wanted
-        && (parts.is_empty() || !item.streams.is_empty())
-    {
-        parts.push(lists(wanted.to_vec(), Key::Type));
+    let mut parts = vec![Postings::any(places)];
+    if let Some(types) = types {
+        let everywhere = QueryItem { categories: Vec::new(), streams: Vec::new(), ..item.clone() };
+        parts.push(Postings::any(types.into_iter().map(|id| plan_type(&everywhere, id))));
     }
     Ok(Postings::All(parts))
 }
 
-fn plan_places(
-    connection: &Connection,
-    item: &QueryItem,
-    wanted: Option<&[i64]>,
-) -> Result<Postings<Key>> {
-    let mut places: Vec<_> = item.streams.iter().cloned().map(Key::Stream).collect();
-    for category in &item.categories {
-        let types = types_or(wanted, || types_in_category(connection, category))?;
-        places.extend(types.into_iter().map(|id| Key::Category(category.clone(), id)));
+/// The events of one type that match an item without streams.
+fn plan_type(item: &QueryItem, id: i64) -> Postings<Key> {
+    let mut parts: Vec<_> =
+        item.tags.iter().cloned().map(|tag| Postings::list(Key::Tag(tag, id))).collect();
+    if !item.categories.is_empty() {
+        let categories = item.categories.iter().cloned();
+        parts.push(Postings::any(
+            categories.map(|category| Postings::list(Key::Category(category, id))),
+        ));
     }
-    Ok(Postings::any(places.into_iter().map(Postings::list)))
+    if parts.is_empty() {
+        parts.push(Postings::list(Key::Type(id)));
+    }
+    Postings::All(parts)
 }
 
-fn lists(types: Vec<i64>, key: impl Fn(i64) -> Key) -> Postings<Key> {
-    Postings::any(types.into_iter().map(|id| Postings::list(key(id))))
-}
-
-fn types_or(wanted: Option<&[i64]>, all: impl FnOnce() -> Result<Vec<i64>>) -> Result<Vec<i64>> {
-    wanted.map_or_else(all, |wanted| Ok(wanted.to_vec()))
+/// The types that events matching an item can have; `None` when nothing is known of them.
+fn types_of_item(connection: &Connection, item: &QueryItem) -> Result<Option<Vec<i64>>> {
+    let mut types = type_ids(connection, &item.types)?;
+    let mut narrow = |others: Vec<i64>| {
+        let narrowed = types.take().map_or(others.clone(), |mut types| {
+            types.retain(|id| others.contains(id));
+            types
+        });
+        types = Some(narrowed);
+    };
+    for tag in &item.tags {
+        narrow(types_under_tag(connection, tag)?);
+    }
+    if item.streams.is_empty() && !item.categories.is_empty() {
+        let mut of_categories = Vec::new();
+        for category in &item.categories {
+            of_categories.extend(types_in_category(connection, category)?);
+        }
+        of_categories.sort_unstable();
+        of_categories.dedup();
+        narrow(of_categories);
+    }
+    Ok(types)
 }
 
 /// The ids of the types that are wanted and occur in the log; `None` when any type is.

@@ -9,7 +9,11 @@ use futures_util::StreamExt;
 
 fn append(number: u32) -> Append {
     let event = NewEvent::new(EventType::from_static("Happened"), Data::json("{}"));
-    Append::to(StreamId::of("a", number).expect("a valid stream id"), ExpectedVersion::NoStream, [event])
+    Append::to(
+        StreamId::of("a", number).expect("a valid stream id"),
+        ExpectedVersion::NoStream,
+        [event],
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

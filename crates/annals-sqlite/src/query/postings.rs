@@ -52,7 +52,7 @@ pub(crate) struct List<K> {
 }
 
 /// How many members are fetched at once: few at first, for questions that need only one.
-const FETCH_FIRST: usize = 2;
+const FETCH_FIRST: usize = 1;
 const FETCH_MOST: usize = 256;
 
 impl<K> Postings<K> {
@@ -141,12 +141,15 @@ impl<K> List<K> {
         direction: Direction,
     ) -> Result<Option<i64>, S::Error> {
         let rest = &self.fetched[self.next..];
-        self.next += rest.partition_point(|&member| beyond(from, member, direction));
+        let passed = rest.partition_point(|&member| beyond(from, member, direction));
+        self.next += passed;
         if self.next == self.fetched.len() && !self.ended {
+            // Whoever steps from member to member will want more of them; whoever leaps, not.
+            let steps = passed <= 1;
+            self.count = if steps { (self.count * 2).min(FETCH_MOST) } else { FETCH_FIRST };
             self.fetched = source.fetch(&self.key, from, self.count)?;
             self.next = 0;
             self.ended = self.fetched.len() < self.count;
-            self.count = (self.count * 2).min(FETCH_MOST);
         }
         Ok(self.fetched.get(self.next).copied())
     }
