@@ -42,12 +42,10 @@ fn beside_sqlx(root: &Path) -> Result<()> {
          \"runtime-tokio\", \"uuid\"] }}\n",
         root.join("crates/annals"),
     ))?;
-    application
-        .cargo(&["generate-lockfile", "--quiet"])
-        .context(
-            "an application with sqlx and annals does not resolve; widen the range of \
+    application.cargo(&["generate-lockfile", "--quiet"]).context(
+        "an application with sqlx and annals does not resolve; widen the range of \
                   rusqlite in Cargo.toml",
-        )?;
+    )?;
     println!("beside sqlx: {}", chosen(&application.lock()?));
     Ok(())
 }
@@ -59,23 +57,11 @@ fn oldest_end(root: &Path, range: &Range) -> Result<()> {
         range.oldest,
     ))?;
     // The other versions stay those that the workspace is tested with.
-    fs::copy(
-        root.join("Cargo.lock"),
-        application.folder.path().join("Cargo.lock"),
-    )?;
+    fs::copy(root.join("Cargo.lock"), application.folder.path().join("Cargo.lock"))?;
     let target = root.join("target/resolve");
-    let target = target
-        .to_str()
-        .context("the repository's path is not UTF-8")?;
+    let target = target.to_str().context("the repository's path is not UTF-8")?;
     application
-        .cargo(&[
-            "check",
-            "--quiet",
-            "--package",
-            "annals-sqlite",
-            "--target-dir",
-            target,
-        ])
+        .cargo(&["check", "--quiet", "--package", "annals-sqlite", "--target-dir", target])
         .context(
             "annals-sqlite does not compile with the oldest rusqlite that Cargo.toml \
                   accepts",
@@ -148,10 +134,8 @@ impl Application {
     }
 
     fn cargo(&self, arguments: &[&str]) -> Result<()> {
-        let status = Command::new("cargo")
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .status()?;
+        let status =
+            Command::new("cargo").args(arguments).current_dir(self.folder.path()).status()?;
         ensure!(status.success(), "cargo {} failed", arguments.join(" "));
         Ok(())
     }
@@ -168,17 +152,10 @@ mod tests {
     #[test]
     fn the_range_is_read_from_the_manifest() {
         let manifest = |version| format!("[workspace.dependencies]\nrusqlite = {version}\n");
-        let ends = Range {
-            oldest: 39,
-            newest: 41,
-        };
+        let ends = Range { oldest: 39, newest: 41 };
         let fine = manifest("{ version = \">=0.39, <0.42\" }");
         assert_eq!(range(&fine), Some(ends));
-        for bad in [
-            "{ version = \"0.41\" }",
-            "{ version = \">=0.39, <1\" }",
-            "\"0.41\"",
-        ] {
+        for bad in ["{ version = \"0.41\" }", "{ version = \">=0.39, <1\" }", "\"0.41\""] {
             assert_eq!(range(&manifest(bad)), None, "{bad}");
         }
     }

@@ -17,10 +17,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let start = Instant::now();
     timed("formatting", || cargo(root, "fmt --all --check"))?;
     timed("lints", || {
-        cargo(
-            root,
-            "clippy --workspace --all-targets --all-features --locked -- -D warnings",
-        )
+        cargo(root, "clippy --workspace --all-targets --all-features --locked -- -D warnings")
     })?;
     timed("documentation", || documentation(root))?;
     timed("dependencies", || dependencies(root))?;
@@ -59,10 +56,7 @@ fn succeed(command: &mut Command) -> Result<()> {
 }
 
 fn documentation(root: &Path) -> Result<()> {
-    let mut doc = command(
-        root,
-        "doc --workspace --lib --no-deps --all-features --locked",
-    );
+    let mut doc = command(root, "doc --workspace --lib --no-deps --all-features --locked");
     succeed(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
@@ -89,11 +83,7 @@ fn dependencies(root: &Path) -> Result<()> {
         let install = format!("install cargo-deny --locked --version {DENY_VERSION}");
         succeed(command(root, &install).arg("--root").arg(&tools))?;
     }
-    succeed(
-        Command::new(deny)
-            .args(check.split_whitespace())
-            .current_dir(root),
-    )
+    succeed(Command::new(deny).args(check.split_whitespace()).current_dir(root))
 }
 
 fn tests(root: &Path) -> Result<Outcome> {
@@ -102,10 +92,7 @@ fn tests(root: &Path) -> Result<Outcome> {
         return counted(root, &format!("nextest run --profile ci {what}"));
     }
     println!("cargo-nextest is not installed; cargo test does the same, more slowly");
-    counted(
-        root,
-        &format!("test {what} --lib --bins --tests --examples"),
-    )
+    counted(root, &format!("test {what} --lib --bins --tests --examples"))
 }
 
 /// How many tests passed and failed.
@@ -126,10 +113,7 @@ impl AddAssign for Outcome {
 fn counted(root: &Path, arguments: &str) -> Result<Outcome> {
     let (reader, writer) = io::pipe()?;
     // The command holds the writing ends: it must be gone before reading can end.
-    let mut child = command(root, arguments)
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .spawn()?;
+    let mut child = command(root, arguments).stdout(writer.try_clone()?).stderr(writer).spawn()?;
     let mut outcome = Outcome::default();
     for line in BufReader::new(reader).split(b'\n') {
         let line = line?;
@@ -145,10 +129,7 @@ fn counted(root: &Path, arguments: &str) -> Result<Outcome> {
 fn outcome_of(line: &str) -> Option<Outcome> {
     let line = line.trim_start();
     let closing = line.starts_with("Summary [") || line.starts_with("test result: ");
-    let words: Vec<&str> = line
-        .split([' ', ',', ';'])
-        .filter(|w| !w.is_empty())
-        .collect();
+    let words: Vec<&str> = line.split([' ', ',', ';']).filter(|w| !w.is_empty()).collect();
     let number_before = |word: &str| {
         let place = words.iter().position(|w| *w == word)?;
         words.get(place.checked_sub(1)?)?.parse().ok()
@@ -171,18 +152,12 @@ mod tests {
                 "     Summary [   0.020s] 6 tests run: 5 passed (1 slow), 1 failed, 0 skipped",
                 outcome(5, 1),
             ),
-            (
-                "     Summary [   2.1s] 12 tests run: 12 passed, 0 skipped",
-                outcome(12, 0),
-            ),
+            ("     Summary [   2.1s] 12 tests run: 12 passed, 0 skipped", outcome(12, 0)),
             (
                 "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
                 outcome(3, 0),
             ),
-            (
-                "test result: FAILED. 3 passed; 2 failed; 0 ignored",
-                outcome(3, 2),
-            ),
+            ("test result: FAILED. 3 passed; 2 failed; 0 ignored", outcome(3, 2)),
             ("the clerk has 3 passed exams", None),
         ] {
             assert_eq!(outcome_of(line), expected, "{line}");

@@ -24,23 +24,13 @@ pub(crate) struct Finding {
 
 impl Finding {
     fn new(path: &str, line: usize, what: impl Into<String>, instead: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            what: what.into(),
-            instead: instead.into(),
-        }
+        Self { path: path.to_owned(), line, what: what.into(), instead: instead.into() }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            path,
-            line,
-            what,
-            instead,
-        } = self;
+        let Self { path, line, what, instead } = self;
         write!(f, "{path}:{line}: {what}; {instead}")
     }
 }
@@ -70,9 +60,7 @@ impl File {
 
     /// Whether the file holds nothing but tests.
     fn is_test(&self) -> bool {
-        self.path
-            .split('/')
-            .any(|part| part == "tests" || part == "tests.rs")
+        self.path.split('/').any(|part| part == "tests" || part == "tests.rs")
     }
 
     /// Its lines with their numbers, counted from 1.
@@ -127,14 +115,8 @@ impl Tree {
 #[cfg(test)]
 impl Tree {
     fn of<const N: usize>(files: [(&str, &str); N]) -> Self {
-        let files = files.map(|(path, text)| File {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        });
-        Self {
-            paths: files.iter().map(|file| file.path.clone()).collect(),
-            files: files.into(),
-        }
+        let files = files.map(|(path, text)| File { path: path.to_owned(), text: text.to_owned() });
+        Self { paths: files.iter().map(|file| file.path.clone()).collect(), files: files.into() }
     }
 }
 

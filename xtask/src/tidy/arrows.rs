@@ -20,19 +20,10 @@ struct Arrows {
 const ARROWS: &[Arrows] = &[
     Arrows {
         from: "annals",
-        to: &[
-            "annals-core",
-            "annals-macros",
-            "annals-postgres",
-            "annals-sqlite",
-        ],
+        to: &["annals-core", "annals-macros", "annals-postgres", "annals-sqlite"],
         tests_to: &["annals-conformance"],
     },
-    Arrows {
-        from: "annals-api",
-        to: &["annals-core"],
-        tests_to: &[],
-    },
+    Arrows { from: "annals-api", to: &["annals-core"], tests_to: &[] },
     Arrows {
         from: "annals-cli",
         to: &[
@@ -51,49 +42,21 @@ const ARROWS: &[Arrows] = &[
         to: &["annals-api", "annals-core"],
         tests_to: &["annals-conformance"],
     },
-    Arrows {
-        from: "annals-conformance",
-        to: &["annals-core"],
-        tests_to: &[],
-    },
-    Arrows {
-        from: "annals-core",
-        to: &[],
-        tests_to: &["annals-conformance"],
-    },
-    Arrows {
-        from: "annals-macros",
-        to: &["annals-core"],
-        tests_to: &[],
-    },
-    Arrows {
-        from: "annals-postgres",
-        to: &["annals-core"],
-        tests_to: &["annals-conformance"],
-    },
+    Arrows { from: "annals-conformance", to: &["annals-core"], tests_to: &[] },
+    Arrows { from: "annals-core", to: &[], tests_to: &["annals-conformance"] },
+    Arrows { from: "annals-macros", to: &["annals-core"], tests_to: &[] },
+    Arrows { from: "annals-postgres", to: &["annals-core"], tests_to: &["annals-conformance"] },
     Arrows {
         from: "annals-server",
         to: &["annals", "annals-api", "annals-core"],
         tests_to: &["annals-conformance", "annals-sqlite"],
     },
-    Arrows {
-        from: "annals-sqlite",
-        to: &["annals-core"],
-        tests_to: &["annals-conformance"],
-    },
-    Arrows {
-        from: "xtask",
-        to: &[],
-        tests_to: &[],
-    },
+    Arrows { from: "annals-sqlite", to: &["annals-core"], tests_to: &["annals-conformance"] },
+    Arrows { from: "xtask", to: &[], tests_to: &[] },
 ];
 
 /// What an example may know.
-const EXAMPLE: Arrows = Arrows {
-    from: "an example",
-    to: &["annals"],
-    tests_to: &[],
-};
+const EXAMPLE: Arrows = Arrows { from: "an example", to: &["annals"], tests_to: &[] };
 
 /// The backends, which the framework names only behind a feature.
 const BACKENDS: &[&str] = &["annals-postgres", "annals-sqlite"];
@@ -191,13 +154,9 @@ fn fault(arrows: &Arrows, known: &Known) -> Option<(String, String)> {
 
 fn line_of(manifest: &str, dependency: &str) -> usize {
     let named = |line: &str| {
-        line.strip_prefix(dependency)
-            .is_some_and(|rest| rest.starts_with([' ', '.', '=']))
+        line.strip_prefix(dependency).is_some_and(|rest| rest.starts_with([' ', '.', '=']))
     };
-    manifest
-        .lines()
-        .position(named)
-        .map_or(1, |index| index + 1)
+    manifest.lines().position(named).map_or(1, |index| index + 1)
 }
 
 #[cfg(test)]
@@ -216,21 +175,15 @@ mod tests {
     }
 
     fn on(name: &str) -> Known {
-        Known {
-            name: name.to_owned(),
-            only_tests: false,
-            optional: false,
-        }
+        Known { name: name.to_owned(), only_tests: false, optional: false }
     }
 
     #[test]
     fn an_arrow_outward_is_found_at_its_line() {
         assert_eq!(
             check("annals-sqlite", "crates", on("annals")),
-            [
-                "crates/annals-sqlite/Cargo.toml:2: annals-sqlite may not depend on annals; \
-                 it may know [\"annals-core\"]; move what it needs inward"
-            ]
+            ["crates/annals-sqlite/Cargo.toml:2: annals-sqlite may not depend on annals; \
+                 it may know [\"annals-core\"]; move what it needs inward"]
         );
         for (from, to) in [
             ("annals-core", "annals-conformance"),
@@ -245,23 +198,14 @@ mod tests {
 
     #[test]
     fn tests_may_know_the_suite_but_not_the_server() {
-        let in_tests = |name| Known {
-            only_tests: true,
-            ..on(name)
-        };
+        let in_tests = |name| Known { only_tests: true, ..on(name) };
         assert!(check("annals-core", "crates", in_tests("annals-conformance")).is_empty());
-        assert_eq!(
-            check("annals-sqlite", "crates", in_tests("annals-server")).len(),
-            1
-        );
+        assert_eq!(check("annals-sqlite", "crates", in_tests("annals-server")).len(), 1);
     }
 
     #[test]
     fn the_framework_names_backends_only_behind_features() {
-        let optional = Known {
-            optional: true,
-            ..on("annals-sqlite")
-        };
+        let optional = Known { optional: true, ..on("annals-sqlite") };
         assert!(check("annals", "crates", optional).is_empty());
         assert!(check("annals", "crates", on("annals-sqlite"))[0].contains("unconditionally"));
     }

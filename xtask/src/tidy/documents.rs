@@ -24,9 +24,8 @@ const BANK_LINES_MAX: usize = 40;
 /// The documents that everything else refers to are there, and changes are written down.
 pub(super) fn every_document_is_there(tree: &Tree) -> Vec<Finding> {
     let missing = DOCUMENTS.iter().filter(|path| tree.file(path).is_none());
-    let mut findings: Vec<Finding> = missing
-        .map(|path| Finding::new(path, 1, "the document is missing", "write it"))
-        .collect();
+    let mut findings: Vec<Finding> =
+        missing.map(|path| Finding::new(path, 1, "the document is missing", "write it")).collect();
     if let Some(changes) = tree.file("CHANGELOG.md")
         && !changes.lines().any(|(_, text)| text == "## Unreleased")
     {
@@ -48,14 +47,13 @@ pub(super) fn every_code_has_a_page(tree: &Tree) -> Vec<Finding> {
         .flat_map(|file| codes(file).map(move |(line, code)| (file, line, code)))
         .collect();
     let page = |code: &str| format!("docs/errors/{code}.md");
-    let unwritten = codes
-        .iter()
-        .filter(|(.., code)| tree.file(&page(code)).is_none())
-        .map(|(file, line, code)| {
+    let unwritten = codes.iter().filter(|(.., code)| tree.file(&page(code)).is_none()).map(
+        |(file, line, code)| {
             let what = format!("error code {code:?} has no page");
             let instead = format!("write {} for the person who meets it", page(code));
             Finding::new(&file.path, *line, what, instead)
-        });
+        },
+    );
     let pages: BTreeSet<String> = codes.iter().map(|(.., code)| page(code)).collect();
     let unused = tree
         .markdown()
@@ -149,11 +147,7 @@ fn anchors(file: &File) -> BTreeSet<String> {
         let slug = slug(title);
         let count = seen.entry(slug.clone()).or_default();
         *count += 1;
-        if *count == 1 {
-            slug
-        } else {
-            format!("{slug}-{}", *count - 1)
-        }
+        if *count == 1 { slug } else { format!("{slug}-{}", *count - 1) }
     });
     slugs.collect()
 }
@@ -226,11 +220,7 @@ fn quotations(file: &File) -> impl Iterator<Item = Quotation<'_>> {
         let path = text.strip_prefix(QUOTATION)?.strip_suffix(" -->")?;
         let block = file.lines().skip(line + 1).map(|(_, text)| text);
         let code = block.take_while(|text| !text.starts_with("```"));
-        Some(Quotation {
-            line,
-            path,
-            code: code.map(|text| format!("{text}\n")).collect(),
-        })
+        Some(Quotation { line, path, code: code.map(|text| format!("{text}\n")).collect() })
     })
 }
 
@@ -251,14 +241,8 @@ mod tests {
                      fn name(&self) {\n Self::A => \"other\",\n}\n";
         let missing = every_code_has_a_page(&Tree::of([("crates/a/src/error.rs", error)]));
         assert_eq!(missing.len(), 1);
-        assert_eq!(
-            (missing[0].line, &*missing[0].path),
-            (2, "crates/a/src/error.rs")
-        );
-        let both = [
-            ("crates/a/src/error.rs", error),
-            ("docs/errors/lost.md", ""),
-        ];
+        assert_eq!((missing[0].line, &*missing[0].path), (2, "crates/a/src/error.rs"));
+        let both = [("crates/a/src/error.rs", error), ("docs/errors/lost.md", "")];
         assert_eq!(every_code_has_a_page(&Tree::of(both)), []);
         let unused = every_code_has_a_page(&Tree::of([("docs/errors/lost.md", "")]));
         assert_eq!(unused[0].what, "no error has this code");
@@ -301,10 +285,7 @@ mod tests {
     #[test]
     fn a_bank_that_is_missing_or_long_is_found() {
         let check = |lines: usize| {
-            let text = format!(
-                "{QUOTATION}{BANK} -->\n```rust\n{}\n```\n",
-                "a\n".repeat(lines)
-            );
+            let text = format!("{QUOTATION}{BANK} -->\n```rust\n{}\n```\n", "a\n".repeat(lines));
             the_bank_is_short(&Tree::of([("README.md", &text)])).len()
         };
         assert_eq!(check(BANK_LINES_MAX), 0);

@@ -111,10 +111,7 @@ pub(super) fn no_unwrap_outside_tests(tree: &Tree) -> Vec<Finding> {
 pub(super) fn every_crate_takes_the_lints(tree: &Tree) -> Vec<Finding> {
     let manifests = tree.files.iter().filter(|file| {
         let folders: Vec<&str> = file.path.split('/').collect();
-        matches!(
-            folders[..],
-            ["crates" | "examples", _, "Cargo.toml"] | ["xtask", "Cargo.toml"]
-        )
+        matches!(folders[..], ["crates" | "examples", _, "Cargo.toml"] | ["xtask", "Cargo.toml"])
     });
     let lax = manifests.filter(|file| {
         let table: Table = file.text.parse().unwrap_or_default();
@@ -131,16 +128,16 @@ pub(super) fn every_crate_takes_the_lints(tree: &Tree) -> Vec<Finding> {
 /// Whoever silences a lint says why.
 pub(super) fn no_lint_is_silenced_without_reason(tree: &Tree) -> Vec<Finding> {
     let found = tree.rust().flat_map(|file| {
-        naming(file, SILENCERS)
-            .filter(|line| !attribute_at(file, *line).contains("reason"))
-            .map(|line| {
+        naming(file, SILENCERS).filter(|line| !attribute_at(file, *line).contains("reason")).map(
+            |line| {
                 Finding::new(
                     &file.path,
                     line,
                     "a lint is silenced without a reason",
                     "write #[expect(.., reason = \"..\")]",
                 )
-            })
+            },
+        )
     });
     found.collect()
 }
@@ -161,17 +158,10 @@ fn attribute_at(file: &File, line: usize) -> String {
 pub(super) fn no_test_is_ignored(tree: &Tree) -> Vec<Finding> {
     let found = tree.rust().flat_map(|file| {
         let ignoring = |text: &str| IGNORES.iter().any(|word| text.trim().contains(word));
-        file.lines()
-            .filter(move |(_, text)| ignoring(text))
-            .map(|(line, _)| {
-                let what = "a test is ignored";
-                Finding::new(
-                    &file.path,
-                    line,
-                    what,
-                    "make it quick and sure, or remove it",
-                )
-            })
+        file.lines().filter(move |(_, text)| ignoring(text)).map(|(line, _)| {
+            let what = "a test is ignored";
+            Finding::new(&file.path, line, what, "make it quick and sure, or remove it")
+        })
     });
     found.collect()
 }
@@ -199,27 +189,15 @@ mod tests {
         let check = |text: &str| clippy_names_every_seam(&Tree::of([("clippy.toml", text)]));
         assert_eq!(check(&clippy(&entries)), []);
         assert_eq!(check(&clippy(&entries[1..])).len(), 1);
-        assert_eq!(
-            check(&clippy(&entries).replace("take the seam", "")).len(),
-            entries.len()
-        );
-        assert_eq!(
-            clippy_names_every_seam(&Tree::default()).len(),
-            entries.len()
-        );
+        assert_eq!(check(&clippy(&entries).replace("take the seam", "")).len(), entries.len());
+        assert_eq!(clippy_names_every_seam(&Tree::default()).len(), entries.len());
     }
 
     #[test]
     fn unwrap_may_be_allowed_in_tests_only() {
         let attribute = format!("#![expect({}, reason = \"short\")]\n", UNWRAP_LINTS[2]);
-        assert_eq!(
-            no_unwrap_outside_tests(&Tree::of([("src/a.rs", &attribute)])).len(),
-            1
-        );
-        assert_eq!(
-            no_unwrap_outside_tests(&Tree::of([("tests/a.rs", &attribute)])),
-            []
-        );
+        assert_eq!(no_unwrap_outside_tests(&Tree::of([("src/a.rs", &attribute)])).len(), 1);
+        assert_eq!(no_unwrap_outside_tests(&Tree::of([("tests/a.rs", &attribute)])), []);
     }
 
     #[test]
@@ -228,26 +206,15 @@ mod tests {
         let check = |text| every_crate_takes_the_lints(&Tree::of([("crates/a/Cargo.toml", text)]));
         assert_eq!(check(takes), []);
         assert_eq!(check("[package]\nname = \"a\"\n").len(), 1);
-        assert_eq!(
-            check("[package]\nname = \"a\"\n[lints]\nworkspace = false\n").len(),
-            1
-        );
+        assert_eq!(check("[package]\nname = \"a\"\n[lints]\nworkspace = false\n").len(), 1);
     }
 
     #[test]
     fn silence_without_a_reason_is_found() {
         let silencer = SILENCERS[0];
         let check = |text: &str| no_lint_is_silenced_without_reason(&Tree::of([("a.rs", text)]));
-        assert_eq!(
-            check(&format!("{silencer}dead_code)]\nfn a() {{}} // reason\n")).len(),
-            1
-        );
-        assert_eq!(
-            check(&format!(
-                "{silencer}\n    dead_code,\n    reason = \"x\"\n)]\n"
-            )),
-            []
-        );
+        assert_eq!(check(&format!("{silencer}dead_code)]\nfn a() {{}} // reason\n")).len(), 1);
+        assert_eq!(check(&format!("{silencer}\n    dead_code,\n    reason = \"x\"\n)]\n")), []);
         assert_eq!(check(&format!("// {silencer}dead_code)]\n")), []);
     }
 
@@ -255,15 +222,8 @@ mod tests {
     fn an_ignored_test_is_found() {
         for ignore in IGNORES {
             let text = format!("{ignore}]\n");
-            assert_eq!(
-                no_test_is_ignored(&Tree::of([("a.rs", &text)])).len(),
-                1,
-                "{ignore}"
-            );
+            assert_eq!(no_test_is_ignored(&Tree::of([("a.rs", &text)])).len(), 1, "{ignore}");
         }
-        assert_eq!(
-            no_test_is_ignored(&Tree::of([("a.rs", "fn ignore() {}\n")])),
-            []
-        );
+        assert_eq!(no_test_is_ignored(&Tree::of([("a.rs", "fn ignore() {}\n")])), []);
     }
 }

@@ -2,9 +2,7 @@
 
 use super::{File, Finding, Tree};
 
-const DRAWERS: &[&str] = &[
-    "common", "helper", "helpers", "misc", "types", "util", "utils",
-];
+const DRAWERS: &[&str] = &["common", "helper", "helpers", "misc", "types", "util", "utils"];
 const INSTEAD: &str =
     "name it for the one thing it is about, and move the rest to where it is used";
 const LINES_MAX: usize = 600;

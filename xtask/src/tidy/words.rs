@@ -3,11 +3,8 @@
 use super::{Finding, Tree};
 
 // In pieces, so that the rules do not find themselves.
-const MACHINE_PATHS: &[&str] = &[
-    concat!("/", "home/"),
-    concat!("/", "root/"),
-    concat!("/", "work/"),
-];
+const MACHINE_PATHS: &[&str] =
+    &[concat!("/", "home/"), concat!("/", "root/"), concat!("/", "work/")];
 const REGISTRY_HOSTS: &[&str] = &[
     concat!("crates", ".io"),
     concat!("//docs", ".rs"),
@@ -60,19 +57,13 @@ mod tests {
         let text = format!("fine\nlook in {}me/annals.db\n", MACHINE_PATHS[0]);
         let findings = no_machine_paths(&Tree::of([("docs/a.md", &text)]));
         assert_eq!((findings.len(), findings[0].line), (1, 2));
-        assert_eq!(
-            no_machine_paths(&Tree::of([("a.md", "at work / at home\n")])),
-            []
-        );
+        assert_eq!(no_machine_paths(&Tree::of([("a.md", "at work / at home\n")])), []);
     }
 
     #[test]
     fn registry_hosts_are_found_and_file_names_are_not() {
         let text = format!("[annals](https:{}/annals)\n", REGISTRY_HOSTS[1]);
-        assert_eq!(
-            no_registry_hosts(&Tree::of([("README.md", &text)])).len(),
-            1
-        );
+        assert_eq!(no_registry_hosts(&Tree::of([("README.md", &text)])).len(), 1);
         let fine = Tree::of([("README.md", "src/lib.rs and src/docs.rs\n")]);
         assert_eq!(no_registry_hosts(&fine), []);
     }
