@@ -22,6 +22,20 @@ impl Floor {
     pub fn open(path: &Path) -> Self {
         let connection = connect(path);
         connection.execute_batch(SCHEMA).expect("the schema applies");
+        connection
+            .execute_batch(
+                "CREATE TABLE annals_schema (version INTEGER NOT NULL) STRICT;
+                 INSERT INTO annals_schema VALUES (1);",
+            )
+            .expect("the version is noted");
+        Self::start(connection)
+    }
+
+    pub fn reopen(path: &Path) -> Self {
+        Self::start(connect(path))
+    }
+
+    fn start(connection: Connection) -> Self {
         let (batches, queue) = crossbeam_channel::unbounded();
         let thread = std::thread::spawn(move || write(&connection, &queue));
         Self { batches, thread }

@@ -1,16 +1,17 @@
 //! Annals beside the floor, in one run: `cargo run --release -p annals-bench`.
 
 mod conditions;
+mod decide;
 mod disk;
 mod floor;
 mod load;
 mod report;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use annals_core::{EventStore, Query, QueryItem, Read, StreamId, Tag};
+use annals_core::{EventStore, Query, QueryItem, Read, StreamCatalog, StreamId, Tag};
 use annals_sqlite::SqliteStore;
 use clap::Parser;
 use floor::Floor;
@@ -21,7 +22,7 @@ use report::{Line, Report};
 /// Measures Annals beside the fastest hand-written program for the same work.
 #[derive(Parser)]
 struct Args {
-    /// Which measurements: disk, append, scan, stream, tag, conditions; all when left out.
+    /// Which measurements: disk, append, decide, scan, stream, tag, conditions; all when left out.
     what: Vec<String>,
     /// How often each is repeated; the median counts.
     #[arg(long, default_value_t = 5)]
@@ -35,6 +36,9 @@ struct Args {
     /// How many events the store holds that is appended to under conditions.
     #[arg(long, default_value_t = 2_000_000)]
     condition_events: u64,
+    /// Read this store instead of a temporary one; it is filled first if it does not exist.
+    #[arg(long)]
+    store: Option<PathBuf>,
     /// Callers to try.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
     callers: Vec<u64>,
@@ -58,6 +62,12 @@ fn main() {
     }
     if args.wants("append") {
         runtime.block_on(append(&args, &mut report));
+    }
+    if args.wants("decide") {
+        for callers in [1, 64] {
+            let commands = if callers == 1 { 2_000 } else { 20_000 };
+            report.add(runtime.block_on(decide::measure(callers, args.rounds, commands)));
+        }
     }
     if ["scan", "stream", "tag"].iter().any(|what| args.wants(what)) {
         runtime.block_on(read(&args, &mut report));
@@ -149,10 +159,14 @@ where
 
 async fn read(args: &Args, report: &mut Report) {
     let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("annals.db");
+    let path = args.store.clone().unwrap_or_else(|| directory.path().join("annals.db"));
+    let exists = path.exists();
     let store = SqliteStore::open(&path).expect("the store opens");
-    fill(&store, args.events).await;
-    report.note(format!("{} events on {}", args.events, display_size(&path)));
+    if !exists {
+        fill(&store, args.events).await;
+    }
+    let stats = store.stats().await.expect("the store is counted");
+    report.note(format!("reading {} events, {}", stats.events, display_size(&path)));
     let connection = floor::connect(&path);
     let stream = StreamId::from_static("long-1");
     let tags: Vec<Tag> = (0..200)
