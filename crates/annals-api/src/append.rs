@@ -1,34 +1,42 @@
 //! Appends on the wire.
 
-use annals_core::{Append, AppendCondition, EventId, ExpectedVersion, Position, StreamId};
-use annals_core::{StreamReceipt, Timestamp, Version};
+use annals_core::{
+    Append, AppendCondition, EventId, ExpectedVersion, Limits, Position, StreamId, StreamReceipt,
+    Timestamp, Version,
+};
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
+use crate::event::{parse, within};
 use crate::{Malformed, NewEvent, Query};
 
 /// One atomic write.
+///
+/// Events and conditions are kept as text until [`into_append`](Self::into_append) has counted
+/// them: a small text can spell out very many of them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AppendRequest {
+pub struct AppendRequest<'a> {
     /// The streams to write to, each named once.
-    pub streams: Vec<StreamAppend>,
-    /// What must hold besides the expected versions.
-    #[serde(default)]
-    pub conditions: Vec<Condition>,
+    #[serde(borrow)]
+    pub streams: Vec<StreamAppend<'a>>,
+    /// What must hold besides the expected versions: each a [`Condition`].
+    #[serde(borrow, default)]
+    pub conditions: Vec<&'a RawValue>,
 }
 
 /// The part of an append that concerns one stream.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StreamAppend {
+pub struct StreamAppend<'a> {
     /// The stream.
     pub stream: StreamId,
     /// What must hold of it: `"any"` when left out.
     #[serde(default = "any")]
     pub expected: ExpectedVersion,
-    /// What is added to it.
-    #[serde(default)]
-    pub events: Vec<NewEvent>,
+    /// What is added to it: each a [`NewEvent`].
+    #[serde(borrow, default)]
+    pub events: Vec<&'a RawValue>,
 }
 
 /// "Fail if an event matching this query exists after this position."
@@ -46,35 +54,50 @@ fn any() -> ExpectedVersion {
     ExpectedVersion::Any
 }
 
-impl AppendRequest {
+impl<'a> AppendRequest<'a> {
     /// Reads the request from JSON.
     ///
     /// # Errors
     /// When it is not JSON, or has unknown or missing fields; the error names them.
-    pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(json)
+    pub fn from_json(json: &'a [u8]) -> Result<Self, Malformed> {
+        serde_json::from_slice(json).map_err(Malformed::body)
     }
 
     /// The append it stands for.
     ///
     /// # Errors
-    /// [`Malformed`], when fields contradict each other.
-    pub fn into_append(self) -> Result<Append, Malformed> {
-        let streams = self.streams.into_iter().map(StreamAppend::into_part);
+    /// [`Malformed`], when there are more events or conditions than `limits` allow, or one of
+    /// them is not what it must be.
+    pub fn into_append(self, limits: &Limits) -> Result<Append, Malformed> {
+        let events = self.streams.iter().map(|part| part.events.len()).sum();
+        within("append_events_max", limits.append_events_max, events)?;
+        let conditions = self.conditions.len();
+        within("append_conditions_max", limits.append_conditions_max, conditions)?;
+        let conditions = self.conditions.iter().enumerate().map(|(index, json)| {
+            let condition: Condition = parse(json, || format!("conditions[{index}]"))?;
+            Ok(condition.into())
+        });
         Ok(Append {
-            streams: streams.collect::<Result<_, _>>()?,
-            conditions: self.conditions.into_iter().map(Into::into).collect(),
+            conditions: conditions.collect::<Result<_, Malformed>>()?,
+            streams: self
+                .streams
+                .into_iter()
+                .map(StreamAppend::into_part)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
 
-impl StreamAppend {
+impl StreamAppend<'_> {
     fn into_part(self) -> Result<annals_core::StreamAppend, Malformed> {
-        let events = self.events.into_iter().map(NewEvent::into_event);
+        let events = self.events.iter().enumerate().map(|(index, json)| {
+            let event: NewEvent = parse(json, || format!("events[{index}] of {}", self.stream))?;
+            event.into_event()
+        });
         Ok(annals_core::StreamAppend {
+            events: events.collect::<Result<_, _>>()?,
             stream: self.stream,
             expected: within_range(self.expected),
-            events: events.collect::<Result<_, _>>()?,
         })
     }
 }

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 
 use annals_core::{
-    ContentType, Data, EventId, EventType, Fault, Metadata, Position, RecordedEvent, StreamId, Tag,
-    Tags, Timestamp, Version,
+    ContentType, Data, EventId, EventType, Fault, Limits, Metadata, Position, RecordedEvent,
+    StreamId, Tag, Tags, Timestamp, Version,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -56,14 +56,23 @@ impl NewEvent {
     /// Reads one event, or an array of events, from JSON.
     ///
     /// # Errors
-    /// When the text is not that; the error names the field or the place.
-    pub fn from_json_one_or_many(json: &[u8]) -> Result<Vec<Self>, serde_json::Error> {
+    /// [`Malformed`], when the text is not that, or has more events than `limits` allow.
+    pub fn one_or_many(
+        json: &[u8],
+        limits: &Limits,
+    ) -> Result<Vec<annals_core::NewEvent>, Malformed> {
         let is_array = json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-        if is_array {
-            serde_json::from_slice(json)
-        } else {
-            serde_json::from_slice(json).map(|event| vec![event])
+        if !is_array {
+            let event: Self = serde_json::from_slice(json).map_err(Malformed::body)?;
+            return Ok(vec![event.into_event()?]);
         }
+        let events: Vec<&RawValue> = serde_json::from_slice(json).map_err(Malformed::body)?;
+        within("append_events_max", limits.append_events_max, events.len())?;
+        let events = events.iter().enumerate().map(|(index, json)| {
+            let event: Self = parse(json, || format!("event [{index}]"))?;
+            event.into_event()
+        });
+        events.collect()
     }
 
     /// The event it stands for; one without an id is given a new one.
@@ -101,9 +110,40 @@ pub enum Malformed {
     /// A part of the request is not valid for any store.
     #[error(transparent)]
     Invalid(#[from] annals_core::Invalid),
+    /// The request, or a part of it, is not JSON, or has unknown or missing fields.
+    #[error("{place} is not what it must be")]
+    Json {
+        /// The part.
+        place: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// `data` is said to be something other than JSON.
     #[error("`data` is JSON, but `content_type` is {0}; send its bytes as `data_base64`")]
     NotJson(ContentType),
+}
+
+impl Malformed {
+    pub(crate) fn body(source: serde_json::Error) -> Self {
+        Self::Json { place: "the body".to_owned(), source }
+    }
+}
+
+/// Reads a part of a request; `place` says which, should it be wrong.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(
+    json: &'a RawValue,
+    place: impl FnOnce() -> String,
+) -> Result<T, Malformed> {
+    serde_json::from_str(json.get()).map_err(|source| Malformed::Json { place: place(), source })
+}
+
+/// Checks a number before so many things are made, which take much more memory than their text.
+/// The store checks again.
+pub(crate) fn within(limit: &'static str, max: usize, actual: usize) -> Result<(), Malformed> {
+    if actual > max {
+        return Err(annals_core::Invalid::LimitExceeded { limit, max, actual }.into());
+    }
+    Ok(())
 }
 
 impl From<annals_core::InvalidName> for Malformed {

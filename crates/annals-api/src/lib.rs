@@ -8,7 +8,7 @@
 //!
 //! let body = br#"{"streams":[{"stream":"account-1","expected":"no_stream",
 //!     "events":[{"type":"AccountOpened","data":{"owner":"Ada"}}]}]}"#;
-//! let append = AppendRequest::from_json(body)?.into_append()?;
+//! let append = AppendRequest::from_json(body)?.into_append(&annals_core::Limits::DEFAULT)?;
 //! assert_eq!(append.events().next().unwrap().data.bytes, r#"{"owner":"Ada"}"#);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -1,13 +1,16 @@
 //! Queries on the wire.
 
 use annals_core::{Category, EventType, StreamId, Tag};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 /// A [`Query`](annals_core::Query): an event matches when it matches any item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Query {
     /// The items; none match nothing.
+    #[serde(deserialize_with = "items")]
     pub items: Vec<QueryItem>,
 }
 
@@ -27,6 +30,19 @@ pub struct QueryItem {
     /// … is any of these streams.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<StreamId>,
+}
+
+/// Items are counted before they are made: three bytes of text make a hundred of memory. Every
+/// store takes fewer.
+fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<QueryItem>, D::Error> {
+    const ITEMS_MAX: usize = 4_096;
+
+    let items = Vec::<&RawValue>::deserialize(deserializer)?;
+    if items.len() > ITEMS_MAX {
+        return Err(D::Error::custom(format!("a query has more than {ITEMS_MAX} items")));
+    }
+    let items = items.into_iter().map(|json| serde_json::from_str(json.get()));
+    items.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 impl From<Query> for annals_core::Query {

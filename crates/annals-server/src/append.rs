@@ -25,9 +25,8 @@ pub(crate) async fn append(
 ) -> Result<Response, Refusal> {
     Params::parse(query.as_deref())?.refuse_others()?;
     let body = receive(&app, &headers, body).await?;
-    let request =
-        AppendRequest::from_json(&body.bytes).map_err(|error| Refusal::not_json(&error))?;
-    store(&app, request.into_append()?).await
+    let append = AppendRequest::from_json(&body.bytes)?.into_append(app.store.limits())?;
+    store(&app, append).await
 }
 
 /// `POST /v1/streams/{stream}`
@@ -43,10 +42,7 @@ pub(crate) async fn append_to_stream(
     let expected = params.expected()?;
     params.refuse_others()?;
     let body = receive(&app, &headers, body).await?;
-    let events =
-        NewEvent::from_json_one_or_many(&body.bytes).map_err(|error| Refusal::not_json(&error))?;
-    let events = events.into_iter().map(NewEvent::into_event);
-    let events: Vec<_> = events.collect::<Result<_, _>>()?;
+    let events = NewEvent::one_or_many(&body.bytes, app.store.limits())?;
     store(&app, Append::to(stream, expected, events)).await
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use annals_core::{Position, Read};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -10,8 +11,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use futures_util::TryStreamExt;
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::options::body_bytes_max;
 use crate::problem::Refusal;
@@ -136,14 +139,19 @@ pub(crate) fn wants_lines(headers: &HeaderMap) -> bool {
         .any(|range| range.trim().eq_ignore_ascii_case("application/x-ndjson"))
 }
 
+/// Reads the last event, because a store that cannot be read may still know where it ends.
 async fn health(State(app): State<App>) -> Result<Response, Refusal> {
     #[derive(Serialize)]
     struct Health {
         status: &'static str,
-        head: annals_core::Position,
+        head: Position,
         version: &'static str,
     }
-    let head = app.store.head().await?;
+    let mut last = app.store.read(Read::all().backward().limit(1));
+    let Ok(last) = timeout(app.options.health_timeout, last.try_next()).await else {
+        return Err(Refusal::busy("unavailable", "the store does not answer; retry later"));
+    };
+    let head = last?.map_or(Position::START, |event| event.position);
     Ok(json(&Health { status: "ok", head, version: env!("CARGO_PKG_VERSION") }))
 }
 

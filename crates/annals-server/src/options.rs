@@ -32,6 +32,8 @@ pub struct Options {
     pub body_timeout: Duration,
     /// How long a client may leave an answer unread before it is cut off.
     pub write_timeout: Duration,
+    /// How long the store may take to answer before it counts as unavailable to `/health`.
+    pub health_timeout: Duration,
     /// How often a quiet tail sends a comment.
     pub keep_alive: Duration,
     /// How long requests may take to finish once the server is told to stop.
@@ -47,10 +49,11 @@ impl Default for Options {
             bodies_bytes_max: 256 * 1024 * 1024,
             page_events_default: 1_000,
             page_events_max: 10_000,
-            page_bytes_max: 8 * 1024 * 1024,
+            page_bytes_max: 4 * 1024 * 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
+            health_timeout: Duration::from_secs(5),
             keep_alive: Duration::from_secs(15),
             shutdown_deadline: Duration::from_secs(10),
         }

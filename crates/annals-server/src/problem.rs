@@ -29,10 +29,6 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "invalid", "The request is not valid", detail)
     }
 
-    pub(crate) fn not_json(error: &serde_json::Error) -> Self {
-        Self::invalid(format!("the body is not what this route takes: {error}"))
-    }
-
     pub(crate) fn busy(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "The server is busy", detail)
     }

@@ -165,7 +165,11 @@ async fn what_cannot_be_meant_is_refused_by_name() {
         (r#"{"streams":[{"stream":"-1"}]}"#, "no category"),
         (
             r#"{"streams":[],"conditions":[{"query":{"items":[{"type":"A"}]}}]}"#,
-            "unknown field `type`",
+            "conditions[0] is not what it must be: unknown field `type`",
+        ),
+        (
+            r#"{"streams":[{"stream":"a-1","events":[{"type":"A"},{"typ":"B"}]}]}"#,
+            "events[1] of a-1 is not what it must be: unknown field `typ`",
         ),
         (
             r#"{"streams":[{"stream":"a-1","events":[{"type":"A"}]},{"stream":"a-1"}]}"#,
@@ -177,6 +181,10 @@ async fn what_cannot_be_meant_is_refused_by_name() {
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(reason), "{body}: {detail}");
     }
+    let many = "{},".repeat(5_000);
+    let body = format!(r#"{{"streams":[],"conditions":[{{"query":{{"items":[{many}{{}}]}}}}]}}"#);
+    let problem = server.post("/v1/append", body).await.problem(400, "invalid");
+    assert!(problem["detail"].as_str().unwrap().contains("more than 4096 items"), "{problem}");
     assert_eq!(server.get("/v1/stats").await.json()["events"], 0);
 }
 

@@ -84,6 +84,7 @@ async fn lines_hold_everything_one_event_each() {
     let lines = server.get_lines("/v1/events").await.ok();
     assert_eq!(lines.headers["content-type"], "application/x-ndjson");
     assert_eq!(lines.lines().len(), 13);
+    assert!(!lines.text().contains('\r'), "{}", lines.text());
     assert_eq!(lines.lines()[12]["data"], json!({"text": "a\nb", "n": 1}));
     let some = server.get_lines("/v1/streams/five-1?limit=1").await.ok();
     assert_eq!(some.lines().len(), 1);

@@ -49,6 +49,7 @@ impl Tail {
     async fn receive(&mut self) -> Option<()> {
         let frame = timeout(DEADLINE, self.body.frame()).await.expect("a message in time")?;
         self.rest.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
+        assert!(!self.rest.contains('\r'), "browsers take it for the end of a line: {}", self.rest);
         while let Some((message, rest)) = self.rest.split_once("\n\n") {
             let mut parsed = Message { event: String::new(), id: String::new(), data: Value::Null };
             for line in message.split('\n') {
