@@ -63,6 +63,7 @@
 //! compared with the model (24 unless said otherwise), `ANNALS_CONFORMANCE_SEED` which ones.
 
 mod backend;
+pub mod broken;
 mod case;
 mod follower;
 mod probe;
@@ -73,7 +74,9 @@ mod atomic;
 mod bounded;
 mod conflicts;
 mod dcb;
+mod decorate;
 mod durable;
+pub mod faults;
 mod idempotent;
 mod model;
 mod nothing_missed;
@@ -87,6 +90,7 @@ mod versions;
 pub use backend::{Backend, Configurable, Durable};
 use case::registry;
 pub use case::{CASES, CONFIGURABLE_CASES, Case, DURABLE_CASES, Failure, Guarantee};
+pub use decorate::{Decorated, Decorator};
 
 #[doc(hidden)]
 pub use case::{run_configurable, run_durable, run_plain};

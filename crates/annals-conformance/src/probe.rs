@@ -15,10 +15,15 @@ use std::collections::HashMap;
 use crate::Backend;
 use crate::follower::Follower;
 
-/// How long a case waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a case waits for what must come, unless it is told otherwise.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often an append with an unknown outcome is repeated.
 const REPEATS_MAX: usize = 64;
+
+tokio::task_local! {
+    /// How long the case at hand waits for what must come.
+    pub(crate) static PATIENCE_OF_CASE: Duration;
+}
 
 /// A handle on the store under test; clones share it.
 #[derive(Clone, Debug)]
@@ -153,12 +158,19 @@ impl Probe {
     }
 }
 
-/// Waits for what must come, but not for ever.
+/// Waits for what must come, but not for ever; and lets others run, for a store in memory never
+/// waits by itself.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    tokio::task::yield_now().await;
+    let patience = patience();
+    match tokio::time::timeout(patience, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} for {what} in vain"),
+        Err(_) => panic!("waited {patience:?} for {what} in vain"),
     }
+}
+
+pub(crate) fn patience() -> Duration {
+    PATIENCE_OF_CASE.try_with(|patience| *patience).unwrap_or(PATIENCE)
 }
 
 /// Panics with the first breach of S3, S4 or S9 in a whole log.

@@ -8,7 +8,7 @@ use annals_core::{Append, Receipt};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::probe::{Probe, brief};
+use crate::probe::{PATIENCE_OF_CASE, Probe, brief, patience};
 
 /// What came of one append.
 pub(crate) struct Outcome {
@@ -63,10 +63,10 @@ where
     let mut tasks = JoinSet::new();
     for number in 0..count {
         let (start, task) = (start.clone(), task(number));
-        tasks.spawn(async move {
+        tasks.spawn(PATIENCE_OF_CASE.scope(patience(), async move {
             start.wait().await;
             (number, task.await)
-        });
+        }));
     }
     let mut results = Vec::with_capacity(count);
     while let Some(done) = tasks.join_next().await {
