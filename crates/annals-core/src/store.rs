@@ -36,6 +36,9 @@ pub trait EventStore: Send + Sync + Debug {
     /// streams hold now (S7). `recorded_at` is the store's time and never decreases within a
     /// stream (S9).
     ///
+    /// Dropping the future does not take the append back: it may be stored all the same. Repeat
+    /// it to learn what became of it.
+    ///
     /// # Errors
     /// [`AppendError`], grouped by what to do about it. Nothing is written, except perhaps
     /// after [`AppendError::Indeterminate`].

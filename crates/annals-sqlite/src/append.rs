@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use annals_core::{
-    Append, AppendError, Conflict, EventId, EventType, Invalid, NewEvent, Receipt, StreamId,
-    StreamReceipt, Tags, Timestamp, Version,
+    Append, AppendError, Conflict, EventId, EventType, Invalid, NewEvent, Position, Receipt,
+    StreamId, StreamReceipt, Tags, Timestamp, Version,
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, Row};
 
@@ -60,14 +60,16 @@ impl<'c> Appender<'c> {
         })
     }
 
-    /// Performs one append that has passed [`Append::check`]. `newest` is the newest event of
-    /// the log and moves along.
+    /// Performs one append that has passed [`Append::check`], and whose conditions are known to
+    /// hold up to the position `checked`. `newest` is the newest event of the log and moves
+    /// along.
     ///
     /// An error of SQLite leaves the append half done: roll back, and call
     /// [`forget`](Self::forget). Otherwise call [`finish`](Self::finish) before committing.
     pub(crate) fn append(
         &mut self,
         append: &Append,
+        checked: Position,
         now: Timestamp,
         newest: &mut Newest,
     ) -> Result<Outcome> {
@@ -76,7 +78,7 @@ impl<'c> Appender<'c> {
             Ok(Some(receipt)) => return Ok(Ok(receipt)),
             Err(invalid) => return Ok(Err(invalid.into())),
         }
-        match self.check(append)? {
+        match self.check(append, checked)? {
             Ok(heads) => Ok(Ok(self.write(append, &heads, now, newest)?)),
             Err(conflict) => Ok(Err(conflict.into())),
         }
@@ -144,7 +146,11 @@ impl<'c> Appender<'c> {
     }
 
     /// The version of every stream of the append, or what stands against it (S6).
-    fn check(&self, append: &Append) -> Result<std::result::Result<Vec<i64>, Conflict>> {
+    fn check(
+        &self,
+        append: &Append,
+        checked: Position,
+    ) -> Result<std::result::Result<Vec<i64>, Conflict>> {
         let mut heads = Vec::with_capacity(append.streams.len());
         for part in &append.streams {
             let head = head_version(self.connection, &part.stream)?;
@@ -156,7 +162,7 @@ impl<'c> Appender<'c> {
             heads.push(head);
         }
         for condition in &append.conditions {
-            let after = stored_position(condition.after);
+            let after = stored_position(condition.after.max(checked));
             if let Some(found) = find_after(self.connection, &condition.query, after)? {
                 let (condition, found) = (condition.clone(), position(found));
                 return Ok(Err(Conflict::Condition { condition, found }));

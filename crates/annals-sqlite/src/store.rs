@@ -111,51 +111,47 @@ impl SqliteStore {
         &self.shared
     }
 
-    /// Looks for conflicts with conditions that reach far back, and narrows them to what may
-    /// come from now on, so that the one writer never looks far for anybody.
+    /// Looks for conflicts with conditions that reach far back, so that the one writer never
+    /// looks far for anybody. Up to which position the conditions are known to hold.
     ///
     /// A conflict found here is as true as one found later, because events never go away.
-    async fn check_ahead(&self, append: Append) -> Result<Append, AppendError> {
+    async fn check_ahead(&self, append: Arc<Append>) -> Result<Position, AppendError> {
         let known = self.shared.head.borrow().get();
         let looks_far_back = |after: Position| after.get().saturating_add(LOOK_BACK_MAX) < known;
         if !append.conditions.iter().any(|condition| looks_far_back(condition.after)) {
-            return Ok(append);
+            return Ok(Position::START);
         }
         let checked = self.shared.readers.run(move |reader| {
-            check_conditions(reader, append)
+            check_conditions(reader, &append)
                 .map_err(|error| read_error("checking conditions", error))
         });
-        match checked.await? {
-            Ok(append) => Ok(append),
-            Err(conflict) => Err(conflict.into()),
-        }
+        checked.await?.map_err(AppendError::from)
     }
 }
 
-/// The append with its conditions narrowed, or the conflict that stands against it.
+/// Up to which position all conditions hold, or the conflict that stands against the append.
 ///
-/// An append that is stored already is left as it is, for the writer to recognise (S7).
+/// An append that is stored already is left to the writer, who recognises it (S7).
 fn check_conditions(
     reader: &Reader,
-    mut append: Append,
-) -> rusqlite::Result<Result<Append, Conflict>> {
+    append: &Append,
+) -> rusqlite::Result<Result<Position, Conflict>> {
     // Taken first: whatever is appended meanwhile stands after it and is left to the writer.
-    let newest = newest_position(&reader.connection)?;
-    for index in 0..append.conditions.len() {
-        let condition = &append.conditions[index];
+    let newest = position(newest_position(&reader.connection)?);
+    for condition in &append.conditions {
         let after = stored_position(condition.after);
         match find_after(&reader.connection, &condition.query, after)? {
-            Some(_) if is_any_stored(&reader.connection, &append)? => return Ok(Ok(append)),
+            None => {}
+            Some(_) if is_any_stored(&reader.connection, append)? => {
+                return Ok(Ok(Position::START));
+            }
             Some(found) => {
                 let (condition, found) = (condition.clone(), position(found));
                 return Ok(Err(Conflict::Condition { condition, found }));
             }
-            None => {
-                append.conditions[index].after = condition.after.max(position(newest));
-            }
         }
     }
-    Ok(Ok(append))
+    Ok(Ok(newest))
 }
 
 fn is_any_stored(connection: &Connection, append: &Append) -> rusqlite::Result<bool> {
@@ -176,9 +172,10 @@ impl EventStore for SqliteStore {
 
     async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
         append.check(&self.shared.limits)?;
-        let append = self.check_ahead(append).await?;
+        let append = Arc::new(append);
+        let checked = self.check_ahead(Arc::clone(&append)).await?;
         let (answer, answered) = oneshot::channel();
-        let request = Request::Append(Pending { append, answer });
+        let request = Request::Append(Pending { append, checked, answer });
         self.shared.writer.send(request).map_err(|_| AppendError::Closed)?;
         answered.await.unwrap_or_else(|_| {
             Err(AppendError::Indeterminate(Fault::new("appending: the writer has stopped")))

@@ -1,6 +1,6 @@
 //! Appending inside the application's own transaction.
 
-use annals_core::{Append, AppendError, Receipt};
+use annals_core::{Append, AppendError, Position, Receipt};
 use rusqlite::Transaction;
 
 use crate::SqliteStore;
@@ -61,7 +61,8 @@ impl SqliteStore {
         let try_append = || {
             let mut newest = newest(transaction)?;
             let mut appender = Appender::new(transaction)?;
-            let outcome = appender.append(append, self.shared().clock.now(), &mut newest)?;
+            let now = self.shared().clock.now();
+            let outcome = appender.append(append, Position::START, now, &mut newest)?;
             appender.finish()?;
             Ok(outcome)
         };

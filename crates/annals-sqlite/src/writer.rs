@@ -19,6 +19,10 @@ use crate::stream::{newest, newest_position};
 
 /// The most events stored in one transaction, unless a single append has more.
 const GROUP_EVENTS_MAX: usize = 4_096;
+/// Or this many bytes of them.
+const GROUP_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The longest wait for a group to fill, also when a commit once took very long.
+const PATIENCE_MAX: Duration = Duration::from_millis(1);
 /// How often the file is asked for the appends of others while somebody subscribes.
 const WATCH_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -33,8 +37,19 @@ pub(crate) enum Request {
 
 /// An append whose caller waits.
 pub(crate) struct Pending {
-    pub(crate) append: Append,
+    pub(crate) append: Arc<Append>,
+    /// Up to here its conditions are known to hold.
+    pub(crate) checked: Position,
     pub(crate) answer: oneshot::Sender<std::result::Result<Receipt, AppendError>>,
+}
+
+impl Pending {
+    /// Its events, and their bytes.
+    fn size(&self) -> (usize, usize) {
+        self.append
+            .events()
+            .fold((0, 0), |(events, bytes), event| (events + 1, bytes + event.bytes()))
+    }
 }
 
 pub(crate) struct Writer {
@@ -57,7 +72,7 @@ pub(crate) struct Rhythm {
 impl Rhythm {
     /// When to stop waiting for as many callers as last time: at once for a single one.
     fn deadline(&self) -> Instant {
-        Instant::now() + self.commit / 4
+        Instant::now() + (self.commit / 4).min(PATIENCE_MAX)
     }
 
     fn is_complete(&self, callers: usize) -> bool {
@@ -161,9 +176,9 @@ impl Writer {
 
     fn gather(&self, first: Pending) -> (Vec<Pending>, Next) {
         let deadline = self.rhythm.deadline();
-        let mut events = first.append.events().count();
+        let (mut events, mut bytes) = first.size();
         let mut group = vec![first];
-        while events < GROUP_EVENTS_MAX {
+        while events < GROUP_EVENTS_MAX && bytes < GROUP_BYTES_MAX {
             let request = if self.rhythm.is_complete(group.len()) {
                 self.requests.try_recv().ok()
             } else {
@@ -171,7 +186,9 @@ impl Writer {
             };
             match request {
                 Some(Request::Append(pending)) => {
-                    events += pending.append.events().count();
+                    let (more_events, more_bytes) = pending.size();
+                    events += more_events;
+                    bytes += more_bytes;
                     group.push(pending);
                 }
                 Some(Request::Close(done)) => return (group, Next::Stop(Some(done))),
@@ -191,10 +208,12 @@ impl Writer {
         let transaction = Transaction::begin(connection).map_err(Failure::Begin)?;
         let mut newest = newest(connection).map_err(Failure::Write)?;
         let before = newest.position;
+        // What others have appended is told to subscribers also when nothing comes of the group.
+        self.publish(before);
         let mut outcomes = Vec::with_capacity(group.len());
         for pending in group {
             let outcome = appender
-                .append(&pending.append, self.clock.now(), &mut newest)
+                .append(&pending.append, pending.checked, self.clock.now(), &mut newest)
                 .map_err(Failure::Write)?;
             outcomes.push(outcome);
         }

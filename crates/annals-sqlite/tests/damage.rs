@@ -9,28 +9,33 @@ use tempfile::TempDir;
 
 /// A closed store of some streams with some events.
 async fn written() -> (TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("the test can be prepared");
     let path = directory.path().join("annals.db");
-    let store = SqliteStore::open(&path).unwrap();
+    let store = SqliteStore::open(&path).expect("the test can be prepared");
     for number in 0..40 {
         let event = || {
             NewEvent::new(EventType::from_static("Happened"), Data::json(vec![b'x'; 20]))
-                .tagged(Tag::of("number", number).unwrap())
+                .tagged(Tag::of("number", number).expect("the test can be prepared"))
         };
-        let stream = StreamId::of("thing", number % 4).unwrap();
-        store.append_to(stream, ExpectedVersion::Any, [event(), event()]).await.unwrap();
+        let stream = StreamId::of("thing", number % 4).expect("the test can be prepared");
+        store
+            .append_to(stream, ExpectedVersion::Any, [event(), event()])
+            .await
+            .expect("the test can be prepared");
     }
     store.close().await;
     drop(store);
     // The last connection to close folds the write-ahead log into the file.
-    let connection = Connection::open(&path).unwrap();
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let connection = Connection::open(&path).expect("the test can be prepared");
+    connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .expect("the test can be prepared");
     (directory, path)
 }
 
 /// Changes the file behind the store's back, its guards taken away.
 fn tamper(path: &Path, change: &str) {
-    let connection = Connection::open(path).unwrap();
+    let connection = Connection::open(path).expect("the test can be prepared");
     connection
         .execute_batch(&format!(
             "PRAGMA foreign_keys = OFF;
@@ -38,7 +43,7 @@ fn tamper(path: &Path, change: &str) {
              DROP TRIGGER annals_events_are_never_deleted;
              {change};"
         ))
-        .unwrap();
+        .expect("the test can be prepared");
 }
 
 fn open(path: &Path, check: Check) -> Result<SqliteStore, OpenError> {

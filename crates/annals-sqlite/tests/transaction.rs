@@ -19,31 +19,38 @@ struct Application {
 
 impl Application {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("the test can be prepared");
         let path = directory.path().join("app.db");
-        let store = SqliteStore::open(&path).unwrap();
-        let connection = Connection::open(&path).unwrap();
-        connection.execute("CREATE TABLE users (id INTEGER PRIMARY KEY)", []).unwrap();
+        let store = SqliteStore::open(&path).expect("the test can be prepared");
+        let connection = Connection::open(&path).expect("the test can be prepared");
+        connection
+            .execute("CREATE TABLE users (id INTEGER PRIMARY KEY)", [])
+            .expect("the test can be prepared");
         Self { _directory: directory, store, connection }
     }
 
     fn begin(&mut self) -> (&SqliteStore, Transaction<'_>) {
         let behavior = TransactionBehavior::Immediate;
-        (&self.store, self.connection.transaction_with_behavior(behavior).unwrap())
+        (
+            &self.store,
+            self.connection.transaction_with_behavior(behavior).expect("the test can be prepared"),
+        )
     }
 
     fn users(&self) -> i64 {
-        self.connection.query_row("SELECT count(*) FROM users", [], |row| row.get(0)).unwrap()
+        self.connection
+            .query_row("SELECT count(*) FROM users", [], |row| row.get(0))
+            .expect("the test can be prepared")
     }
 
     async fn events(&self) -> usize {
-        self.store.read_to_end(Read::all()).await.unwrap().len()
+        self.store.read_to_end(Read::all()).await.expect("the test can be prepared").len()
     }
 }
 
 fn created(id: u32) -> Append {
     let event = NewEvent::new(EventType::from_static("UserCreated"), Data::json("{}"));
-    let stream = StreamId::of("user", id).unwrap();
+    let stream = StreamId::of("user", id).expect("the test can be prepared");
     Append::to(stream, ExpectedVersion::NoStream, [event])
 }
 
