@@ -202,7 +202,7 @@ pub(crate) struct Demo {
     /// How many requests the bank gets in a second.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
-    /// Stop by itself after so many seconds.
+    /// Stop by itself so many seconds after the bank has opened.
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<u64>,
     /// Where the bank's chance begins: the same number makes the same requests.

@@ -36,13 +36,12 @@ pub(crate) async fn run(args: args::Demo, mut output: Output) -> Result<(), Fail
     let started = Started::new(&listener, &location.to_string())?;
     let feed = feed(&args, opened.store());
 
-    let (stop, stopping) = watch::channel(false);
-    tokio::spawn(stop_when_told(args.seconds, stop.clone()));
-    let mut server_stopping = stopping.clone();
+    let (stop, mut server_stopping) = watch::channel(false);
+    tokio::spawn(stop_when(signal::stop(), stop.clone()));
     let server = tokio::spawn(serve(listener, opened.store(), Options::default(), async move {
         told(&mut server_stopping).await;
     }));
-    let outcome = run_bank(&args, &feed, &opened.store(), &started, stopping, &mut output).await;
+    let outcome = run_bank(&args, &feed, &opened.store(), &started, &stop, &mut output).await;
     stop.send_replace(true);
     server
         .await
@@ -62,15 +61,19 @@ async fn run_bank(
     feed: &Feed,
     store: &Arc<dyn Store>,
     started: &Started,
-    mut stopping: watch::Receiver<bool>,
+    stop: &watch::Sender<bool>,
     output: &mut Output,
 ) -> Result<(), Failure> {
+    let mut stopping = stop.subscribe();
     let is_new = store.stats().await?.events == 0;
     tokio::select! {
         opened = open_bank(feed, is_new) => opened?,
         () = told(&mut stopping) => return Ok(()),
     }
     announce(args, started, is_new, output)?;
+    if let Some(seconds) = args.seconds {
+        tokio::spawn(stop_when(sleep(Duration::from_secs(seconds)), stop.clone()));
+    }
     tokio::select! {
         () = feed.run(args.rate, stopping) => Ok(()),
         failure = show_status(&feed.tally, store, !output.is_json()) => failure,
@@ -117,17 +120,8 @@ async fn listener(wanted: Option<SocketAddr>) -> Result<TcpListener, Failure> {
     }
 }
 
-async fn stop_when_told(seconds: Option<u64>, stop: watch::Sender<bool>) {
-    let time_is_up = async {
-        match seconds {
-            Some(seconds) => sleep(Duration::from_secs(seconds)).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = signal::stop() => {}
-        () = time_is_up => {}
-    }
+async fn stop_when(reason: impl Future<Output = ()>, stop: watch::Sender<bool>) {
+    reason.await;
     stop.send_replace(true);
 }
 

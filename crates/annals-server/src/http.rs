@@ -149,7 +149,7 @@ async fn health(State(app): State<App>) -> Result<Response, Refusal> {
     }
     let mut last = app.store.read(Read::all().backward().limit(1));
     let Ok(last) = timeout(app.options.health_timeout, last.try_next()).await else {
-        return Err(Refusal::busy("unavailable", "the store does not answer; retry later"));
+        return Err(Refusal::unavailable());
     };
     let head = last?.map_or(Position::START, |event| event.position);
     Ok(json(&Health { status: "ok", head, version: env!("CARGO_PKG_VERSION") }))

@@ -65,7 +65,12 @@ impl Refusal {
     }
 
     fn closed() -> Self {
-        Self::busy("closed", "the store is closed; the server is stopping")
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "closed",
+            "The store is closed",
+            "the store is closed; retry when the server has been started again",
+        )
     }
 
     fn corrupt() -> Self {
@@ -77,12 +82,12 @@ impl Refusal {
         )
     }
 
-    fn unavailable() -> Self {
+    pub(crate) fn unavailable() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
             "The store is not available",
-            "the store cannot do it now and nothing was written; retry later",
+            "the store cannot do it now, and nothing was written; retry later",
         )
     }
 

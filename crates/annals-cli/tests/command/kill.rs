@@ -36,7 +36,7 @@ fn nothing_acknowledged_is_lost_to_sigkill() {
     }
     let all = get_lines(&server.address(), "/v1/events");
     check(&all, &acknowledged);
-    assert!(acknowledged.len() > 1_000, "only {} appends: no load", acknowledged.len());
+    assert!(acknowledged.len() > 200, "only {} appends: no load", acknowledged.len());
     assert!(all.windows(2).all(|pair| pair[0]["position"].as_u64() < pair[1]["position"].as_u64()));
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use annals_core::{
     Append, AppendError, Category, EventStore, EventStream, Fault, Limits, MemoryStore, Position,
     Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe, Subscription,
@@ -18,6 +20,8 @@ struct Failing {
     append: fn() -> AppendError,
     read: fn() -> ReadError,
     limits: Limits,
+    /// Reads neither fail nor answer.
+    is_stuck: bool,
 }
 
 #[async_trait]
@@ -31,6 +35,9 @@ impl EventStore for Failing {
     }
 
     fn read(&self, _: Read) -> EventStream {
+        if self.is_stuck {
+            return Box::pin(stream::pending());
+        }
         Box::pin(stream::iter([Err((self.read)())]))
     }
 
@@ -55,7 +62,11 @@ impl StreamCatalog for Failing {
 }
 
 async fn failing(append: fn() -> AppendError, read: fn() -> ReadError) -> Server {
-    Server::of(Failing { append, read, limits: Limits::DEFAULT }, Options::default()).await
+    Server::of(
+        Failing { append, read, limits: Limits::DEFAULT, is_stuck: false },
+        Options::default(),
+    )
+    .await
 }
 
 fn fault() -> Fault {
@@ -98,6 +109,16 @@ async fn errors_keep_their_group_and_hide_their_reason() {
         assert!(tail.text().contains(&format!(r#""code":"{code}""#)), "{}", tail.text());
         assert!(!tail.text().contains("page 7"));
     }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_not_healthy() {
+    let (append, read) = (|| AppendError::Closed, || ReadError::Closed);
+    let store = Failing { append, read, limits: Limits::DEFAULT, is_stuck: true };
+    let mut options = Options::default();
+    options.health_timeout = Duration::from_millis(20);
+    let server = Server::of(store, options).await;
+    server.get("/health").await.problem(503, "unavailable");
 }
 
 /// The server chose the ids, so only its answer can say what to repeat.

@@ -40,14 +40,17 @@ impl Tail {
 
     /// The next message; `None` when the tail ended.
     async fn next(&mut self) -> Option<Message> {
-        while self.messages.is_empty() {
-            self.receive().await?;
-        }
-        self.messages.pop_front()
+        let received = async {
+            while self.messages.is_empty() {
+                self.receive().await?;
+            }
+            self.messages.pop_front()
+        };
+        timeout(DEADLINE, received).await.expect("a message in time")
     }
 
     async fn receive(&mut self) -> Option<()> {
-        let frame = timeout(DEADLINE, self.body.frame()).await.expect("a message in time")?;
+        let frame = self.body.frame().await?;
         self.rest.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
         assert!(!self.rest.contains('\r'), "browsers take it for the end of a line: {}", self.rest);
         while let Some((message, rest)) = self.rest.split_once("\n\n") {
@@ -178,9 +181,12 @@ async fn a_quiet_tail_says_that_it_is_there() {
     options.keep_alive = Duration::from_millis(20);
     let server = Server::of(MemoryStore::new(), options).await;
     let mut tail = Tail::open(&server, "/v1/tail", None).await;
-    while tail.comments < 3 {
-        tail.receive().await.unwrap();
-    }
+    let quiet = async {
+        while tail.comments < 3 {
+            tail.receive().await.unwrap();
+        }
+    };
+    timeout(DEADLINE, quiet).await.expect("comments in time");
     let position = append(&server, "a-1", json!(1)).await;
     assert_eq!(tail.next_event().await.id, position);
 }
