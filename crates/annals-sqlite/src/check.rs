@@ -14,6 +14,7 @@ pub(crate) fn check(connection: &Connection, check: Check) -> Result<(), OpenErr
         Check::Full => {
             check_pages(connection)?;
             check_events(connection, i64::MAX)?;
+            check_positions(connection)?;
             check_tags(connection)?;
             check_totals(connection)
         }
@@ -74,6 +75,16 @@ fn check_events(connection: &Connection, count: i64) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+/// Positions of this store have no gaps, which reads and totals count on.
+fn check_positions(connection: &Connection) -> Result<(), OpenError> {
+    let (last, count) = connection.query_row(
+        "SELECT coalesce(max(position), 0), count(*) FROM annals_events",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    same("events", last, count)
 }
 
 /// Every tag of every event is in the index of tags, and nothing else is.

@@ -1,8 +1,9 @@
-//! Reads: a page at a time, the next one already on its way while one is consumed.
+//! Reads: a page at a time, the next ones already on their way while one is consumed.
 //!
 //! No statement stays open between pages, so a slow consumer holds up nobody. Every page is cut
 //! to what was there when the first one was read, so a read is a snapshot all the same.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -24,55 +25,55 @@ const PAGE_EVENTS_MAX: usize = 1_024;
 const PAGE_BYTES_MAX: usize = 512 * 1024;
 /// The first page is small: many readers want only a few events.
 const PAGE_EVENTS_FIRST: usize = 64;
+/// How many pages are on their way at once, where it is known beforehand where they begin.
+const PAGES_AHEAD: usize = 2;
 
 /// The events that a checked read selects.
 pub(crate) fn read(readers: Readers, read: Read) -> EventStream {
-    Box::pin(Pages { readers, events: Vec::new().into_iter(), next: NextPage::Unread(read) })
+    let (events, coming) = (Vec::new().into_iter(), VecDeque::new());
+    Box::pin(Pages { readers, unread: Some(read), events, coming, ahead: None })
 }
 
 struct Pages {
     readers: Readers,
+    /// The read, until somebody asks for its first event.
+    unread: Option<Read>,
     events: std::vec::IntoIter<RecordedEvent>,
-    next: NextPage,
-}
-
-enum NextPage {
-    Unread(Read),
-    Coming(Answer<Result<Page, ReadError>>),
-    None,
+    coming: VecDeque<Answer<Result<Page, ReadError>>>,
+    /// What no page has been asked for yet, when that does not depend on the pages coming.
+    ahead: Option<Cursor>,
 }
 
 /// Some events, and where to go on.
 struct Page {
     events: Vec<RecordedEvent>,
+    /// What the page was to hold but has no room for.
     rest: Option<Cursor>,
+    /// What comes behind the page; told by the first one.
+    ahead: Option<Cursor>,
 }
 
 impl Stream for Pages {
     type Item = Result<RecordedEvent, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(read) = self.unread.take() {
+            let first = self.readers.start_job(move |reader| Cursor::first_page(reader, &read));
+            self.coming.push_back(first);
+        }
         loop {
             if let Some(event) = self.events.next() {
                 return Poll::Ready(Some(Ok(event)));
             }
-            match std::mem::replace(&mut self.next, NextPage::None) {
-                NextPage::None => return Poll::Ready(None),
-                NextPage::Unread(read) => {
-                    let first = self.readers.start_job(move |reader| {
-                        Cursor::open(reader, &read).and_then(|cursor| cursor.page(reader))
-                    });
-                    self.next = NextPage::Coming(first);
-                }
-                NextPage::Coming(mut page) => {
-                    let Poll::Ready(arrived) = Pin::new(&mut page).poll(context) else {
-                        self.next = NextPage::Coming(page);
-                        return Poll::Pending;
-                    };
-                    match arrived.unwrap_or_else(|_| Err(lost())) {
-                        Ok(page) => self.turn(page),
-                        Err(error) => return Poll::Ready(Some(Err(error))),
-                    }
+            let Some(next) = self.coming.front_mut() else { return Poll::Ready(None) };
+            let Poll::Ready(arrived) = Pin::new(next).poll(context) else { return Poll::Pending };
+            self.coming.pop_front();
+            match arrived.unwrap_or_else(|_| Err(lost())) {
+                Ok(page) => self.turn(page),
+                Err(error) => {
+                    self.coming.clear();
+                    self.ahead = None;
+                    return Poll::Ready(Some(Err(error)));
                 }
             }
         }
@@ -82,42 +83,106 @@ impl Stream for Pages {
 impl Pages {
     fn turn(&mut self, page: Page) {
         self.events = page.events.into_iter();
+        self.ahead = page.ahead.or_else(|| self.ahead.take());
         if let Some(rest) = page.rest {
-            self.next = NextPage::Coming(self.readers.start_job(move |reader| rest.page(reader)));
+            self.coming.push_front(self.readers.start_job(move |reader| rest.page(reader)));
+        }
+        while self.coming.len() < PAGES_AHEAD
+            && let Some(next) = self.ahead.take()
+        {
+            let (next, ahead) = next.split();
+            self.ahead = ahead;
+            self.coming.push_back(self.readers.start_job(move |reader| next.page(reader)));
         }
     }
 }
 
-/// Where a read stands.
+/// Where a read stands: on a track, between a lower and an upper end that close in on each other.
 struct Cursor {
     track: Track,
+    low: i64,
+    high: i64,
     direction: Direction,
     remaining: u64,
     page: usize,
 }
 
-/// What a read moves along, between a lower and an upper end that close in on each other.
+/// What a read moves along, and what its ends count.
 enum Track {
-    Log { low: i64, high: i64 },
-    Query { postings: Postings<Key>, low: i64, high: i64 },
-    Stream { stream: StreamId, low: i64, high: i64 },
+    /// Positions.
+    Log,
+    /// Positions.
+    Query(Postings<Key>),
+    /// Versions.
+    Stream(StreamId),
 }
 
 impl Cursor {
+    fn first_page(reader: &mut Reader, read: &Read) -> Result<Page, ReadError> {
+        let cursor = Self::open(&reader.connection, read)
+            .map_err(|error| read_error("reading events", error))?;
+        let (first, ahead) = cursor.split();
+        Ok(Page { ahead, ..first.page(reader)? })
+    }
+
     /// Fixes the bounds of a read to what is there now.
-    fn open(reader: &Reader, read: &Read) -> Result<Self, ReadError> {
-        Track::open(&reader.connection, read)
-            .map(|track| Self {
-                track,
-                direction: read.direction,
-                remaining: read.limit.unwrap_or(u64::MAX),
-                page: PAGE_EVENTS_FIRST,
-            })
-            .map_err(|error| read_error("reading events", error))
+    fn open(connection: &Connection, read: &Read) -> Result<Self> {
+        let newest = newest(connection)?;
+        let as_at = match read.as_at {
+            Some(moment) => position_as_at(connection, newest, moment)?,
+            None => newest.position,
+        };
+        let mut high = stored_position(read.up_to).min(as_at);
+        let mut low = stored_position(read.after).saturating_add(1);
+        let track = match &read.scope {
+            Scope::Query(query) if query.is_all() => Track::Log,
+            Scope::Query(query) => Track::Query(plan(connection, query)?),
+            Scope::Stream(stream) => {
+                let before = version_at(connection, stream, low - 1)?;
+                let last = version_at(connection, stream, high)?;
+                low = stored_version(read.from_version).max(before + 1);
+                high = stored_version(read.to_version).min(last);
+                Track::Stream(stream.clone())
+            }
+        };
+        let remaining = read.limit.unwrap_or(u64::MAX);
+        Ok(Self { track, low, high, direction: read.direction, remaining, page: PAGE_EVENTS_FIRST })
+    }
+
+    /// Splits the next page off, where it is known beforehand where it ends: versions have no
+    /// gaps, nor have the positions of this store.
+    fn split(mut self) -> (Self, Option<Self>) {
+        let track = match &self.track {
+            Track::Log => Track::Log,
+            Track::Stream(stream) => Track::Stream(stream.clone()),
+            Track::Query(_) => return (self, None),
+        };
+        let count = self.count();
+        let width = i64::try_from(count).unwrap_or(i64::MAX);
+        let (low, high) = (self.low, self.high);
+        let (near, far) = match self.direction {
+            Direction::Forward => {
+                let border = low.saturating_add(width).min(high.saturating_add(1));
+                ((low, border - 1), (border, high))
+            }
+            Direction::Backward => {
+                let border = high.saturating_sub(width).max(low.saturating_sub(1));
+                ((border + 1, high), (low, border))
+            }
+        };
+        (self.low, self.high) = near;
+        let (direction, page) = (self.direction, next_page(self.page));
+        let remaining = self.remaining - (count as u64).min(self.remaining);
+        let ahead = Self { track, low: far.0, high: far.1, direction, remaining, page };
+        (self, (far.0 <= far.1 && remaining > 0).then_some(ahead))
+    }
+
+    fn count(&self) -> usize {
+        usize::try_from(self.remaining).unwrap_or(usize::MAX).min(self.page)
     }
 
     fn page(mut self, reader: &mut Reader) -> Result<Page, ReadError> {
-        let count = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(self.page);
+        let count = self.count();
         let mut collect = Collect {
             connection: &reader.connection,
             decoder: Decoder::new(&reader.connection, &mut reader.type_names),
@@ -126,64 +191,36 @@ impl Cursor {
             bytes: 0,
             events: Vec::with_capacity(count),
         };
-        let more = self
-            .track
-            .advance(&mut collect)
-            .map_err(|error| read_error("reading events", error))?;
+        let full = match &mut self.track {
+            Track::Log => collect.log(self.low, self.high),
+            Track::Query(postings) => collect.query(postings, self.low, self.high),
+            Track::Stream(stream) => collect.stream(stream, self.low, self.high),
+        }
+        .map_err(|error| read_error("reading events", error))?;
         let events = collect.events;
-        self.remaining -= events.len() as u64;
-        self.page = (self.page * 4).min(PAGE_EVENTS_MAX);
-        let rest = (more && self.remaining > 0).then_some(self);
-        Ok(Page { events, rest })
+        self.pass(&events);
+        let more = full && self.remaining > 0 && self.low <= self.high;
+        Ok(Page { events, rest: more.then_some(self), ahead: None })
+    }
+
+    /// Moves the near end past the events of a page.
+    fn pass(&mut self, events: &[RecordedEvent]) {
+        self.remaining -= (events.len() as u64).min(self.remaining);
+        self.page = next_page(self.page);
+        let Some(last) = events.last() else { return };
+        let last = match self.track {
+            Track::Log | Track::Query(_) => stored_position(last.position),
+            Track::Stream(_) => stored_version(last.version),
+        };
+        match self.direction {
+            Direction::Forward => self.low = last + 1,
+            Direction::Backward => self.high = last - 1,
+        }
     }
 }
 
-impl Track {
-    fn open(connection: &Connection, read: &Read) -> Result<Self> {
-        let newest = newest(connection)?;
-        let as_at = match read.as_at {
-            Some(moment) => position_as_at(connection, newest, moment)?,
-            None => newest.position,
-        };
-        let high = stored_position(read.up_to).min(as_at);
-        let low = stored_position(read.after).saturating_add(1);
-        match &read.scope {
-            Scope::Stream(stream) => {
-                let before = version_at(connection, stream, low - 1)?;
-                let last = version_at(connection, stream, high)?;
-                Ok(Self::Stream {
-                    stream: stream.clone(),
-                    low: stored_version(read.from_version).max(before + 1),
-                    high: stored_version(read.to_version).min(last),
-                })
-            }
-            Scope::Query(query) if query.is_all() => Ok(Self::Log { low, high }),
-            Scope::Query(query) => {
-                Ok(Self::Query { postings: plan(connection, query)?, low, high })
-            }
-        }
-    }
-
-    /// Collects a page. Whether there may be more.
-    fn advance(&mut self, collect: &mut Collect<'_>) -> Result<bool> {
-        match self {
-            Self::Log { low, high } => {
-                let full = collect.log(*low, *high)?;
-                collect.close_in(low, high, |event| stored_position(event.position));
-                Ok(full)
-            }
-            Self::Stream { stream, low, high } => {
-                let full = collect.stream(stream, *low, *high)?;
-                collect.close_in(low, high, |event| stored_version(event.version));
-                Ok(full)
-            }
-            Self::Query { postings, low, high } => {
-                let full = collect.query(postings, *low, *high)?;
-                collect.close_in(low, high, |event| stored_position(event.position));
-                Ok(full)
-            }
-        }
-    }
+fn next_page(page: usize) -> usize {
+    (page * 4).min(PAGE_EVENTS_MAX)
 }
 
 /// A page in the making.
@@ -279,16 +316,5 @@ impl Collect<'_> {
 
     fn is_full(&self) -> bool {
         self.events.len() >= self.count || self.bytes >= PAGE_BYTES_MAX
-    }
-
-    /// Moves the near end of a range past the last event of the page.
-    fn close_in(&self, low: &mut i64, high: &mut i64, place: impl Fn(&RecordedEvent) -> i64) {
-        let Some(last) = self.events.last().map(place) else {
-            return;
-        };
-        match self.direction {
-            Direction::Forward => *low = last + 1,
-            Direction::Backward => *high = last - 1,
-        }
     }
 }

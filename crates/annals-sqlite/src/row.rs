@@ -31,7 +31,7 @@ pub(crate) type TypeNames = HashMap<i64, Box<str>>;
 pub(crate) struct Decoder<'r> {
     connection: &'r Connection,
     names: &'r mut TypeNames,
-    types: HashMap<i64, EventType>,
+    types: Vec<(i64, EventType)>,
     last_stream: Option<StreamId>,
     chunk: BytesMut,
 }
@@ -75,7 +75,8 @@ impl<'r> Decoder<'r> {
     }
 
     fn event_type(&mut self, id: i64) -> Result<EventType> {
-        if let Some(known) = self.types.get(&id) {
+        // A page has few types.
+        if let Some((_, known)) = self.types.iter().find(|(known, _)| *known == id) {
             return Ok(known.clone());
         }
         let name = match self.names.entry(id) {
@@ -87,7 +88,7 @@ impl<'r> Decoder<'r> {
             }
         };
         let event_type = EventType::from_stored(&**name);
-        self.types.insert(id, event_type.clone());
+        self.types.push((id, event_type.clone()));
         Ok(event_type)
     }
 
