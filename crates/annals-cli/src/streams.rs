@@ -1,5 +1,6 @@
 //! `annals streams`: which streams there are.
 
+use annals_core::ListStreams;
 use futures_util::TryStreamExt;
 
 use crate::args;
@@ -8,7 +9,9 @@ use crate::output::{Output, grouped, shown};
 
 pub(crate) async fn run(args: args::Streams, mut output: Output) -> Result<(), Failure> {
     let opened = args.store.location.open_existing()?;
-    let mut infos = opened.store().streams(args.category);
+    let mut list = ListStreams::all();
+    list.category = args.category;
+    let mut infos = opened.store().streams(list);
     while let Some(info) = infos.try_next().await? {
         if output.is_json() {
             output.json(&info)?;

@@ -15,14 +15,61 @@ pub type StreamInfos = Pin<Box<dyn Stream<Item = Result<StreamInfo, ReadError>> 
 /// A store that can tell which streams it holds.
 #[async_trait]
 pub trait StreamCatalog: Send + Sync {
-    /// The streams, ordered by name byte by byte: those of `category`, or all.
-    fn streams(&self, category: Option<Category>) -> StreamInfos;
+    /// The streams, ordered by name byte by byte, read as they are asked for.
+    fn streams(&self, list: ListStreams) -> StreamInfos;
 
     /// The totals.
     ///
     /// # Errors
     /// When the store cannot be read.
     async fn stats(&self) -> Result<Stats, ReadError>;
+}
+
+/// Which streams to list.
+///
+/// ```
+/// use annals_core::{Category, ListStreams, StreamId};
+///
+/// let accounts = ListStreams::all().category(Category::new("account")?);
+/// let next_page = accounts.after(StreamId::new("account-0099")?);
+/// # Ok::<(), annals_core::InvalidName>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ListStreams {
+    /// Only streams of this category.
+    pub category: Option<Category>,
+    /// Only streams whose names come after this one.
+    pub after: Option<StreamId>,
+}
+
+impl ListStreams {
+    /// Every stream.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Only streams of `category`.
+    #[must_use]
+    pub fn category(mut self, category: Category) -> Self {
+        self.category = Some(category);
+        self
+    }
+
+    /// Only streams whose names come after `stream`, which need not exist.
+    #[must_use]
+    pub fn after(mut self, stream: StreamId) -> Self {
+        self.after = Some(stream);
+        self
+    }
+
+    /// Whether `stream` is to be listed.
+    #[must_use]
+    pub fn selects(&self, stream: &StreamId) -> bool {
+        self.after.as_ref().is_none_or(|after| stream > after)
+            && self.category.as_ref().is_none_or(|category| stream.category() == *category)
+    }
 }
 
 /// One stream of a store.

@@ -38,7 +38,7 @@ pub mod subscription;
 mod timestamp;
 
 pub use append::{Append, AppendCondition, Receipt, StreamAppend, StreamReceipt};
-pub use catalog::{Stats, StreamCatalog, StreamInfo, StreamInfos};
+pub use catalog::{ListStreams, Stats, StreamCatalog, StreamInfo, StreamInfos};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{AppendError, Conflict, Fault, Invalid, ReadError};
 pub use event::{ContentType, Data, NewEvent, RecordedEvent, Tags};

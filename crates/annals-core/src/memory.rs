@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::error::{AppendError, Conflict, Invalid, ReadError};
 use crate::subscription::follow;
 use crate::{
-    Append, Category, Clock, Direction, EventId, EventStore, EventStream, Limits, NewEvent,
+    Append, Clock, Direction, EventId, EventStore, EventStream, Limits, ListStreams, NewEvent,
     Position, Read, Receipt, RecordedEvent, Stats, StreamCatalog, StreamId, StreamInfo,
     StreamInfos, StreamReceipt, Subscribe, Subscription, SystemClock, Tags, Timestamp, Version,
 };
@@ -121,12 +121,12 @@ impl EventStore for MemoryStore {
 
 #[async_trait]
 impl StreamCatalog for MemoryStore {
-    fn streams(&self, category: Option<Category>) -> StreamInfos {
+    fn streams(&self, list: ListStreams) -> StreamInfos {
         let infos: Vec<_> = self
             .log()
             .streams
             .iter()
-            .filter(|(stream, _)| category.as_ref().is_none_or(|c| stream.category() == *c))
+            .filter(|(stream, _)| list.selects(stream))
             .map(|(stream, tip)| {
                 Ok(StreamInfo {
                     stream: stream.clone(),

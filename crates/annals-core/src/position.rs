@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Positions are strictly increasing, gaps are allowed, and nothing follows from their
 /// distance: compare them, keep them, never calculate with them. They stay below `i64::MAX`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "u64", into = "u64")]
 pub struct Position(u64);
 
 impl Position {
@@ -31,6 +31,18 @@ impl Position {
     }
 }
 
+impl From<u64> for Position {
+    fn from(number: u64) -> Self {
+        Self::new(number)
+    }
+}
+
+impl From<Position> for u64 {
+    fn from(position: Position) -> Self {
+        position.0
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
@@ -45,7 +57,7 @@ impl fmt::Debug for Position {
 
 /// An event's place in its stream: 1, 2, 3 …; 0 is the empty stream.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "u64", into = "u64")]
 pub struct Version(u64);
 
 impl Version {
@@ -72,6 +84,18 @@ impl Version {
     #[must_use]
     pub const fn next(self) -> Self {
         Self::new(self.0.saturating_add(1))
+    }
+}
+
+impl From<u64> for Version {
+    fn from(number: u64) -> Self {
+        Self::new(number)
+    }
+}
+
+impl From<Version> for u64 {
+    fn from(version: Version) -> Self {
+        version.0
     }
 }
 
@@ -130,5 +154,19 @@ impl fmt::Display for ExpectedVersion {
             Self::NoStream => f.write_str("no stream"),
             Self::StreamExists => f.write_str("an existing stream"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_from_outside_are_held_to_the_end() {
+        let position: Position = serde_json::from_str(&u64::MAX.to_string()).unwrap();
+        assert_eq!(position, Position::END);
+        let version: Version = serde_json::from_str(&u64::MAX.to_string()).unwrap();
+        assert_eq!(version, Version::END);
+        assert_eq!(serde_json::to_string(&Version::new(7)).unwrap(), "7");
     }
 }

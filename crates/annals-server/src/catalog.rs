@@ -1,11 +1,11 @@
 //! What the store holds, over HTTP: streams and totals.
 
-use annals_core::{StreamId, StreamInfo};
+use annals_core::{ListStreams, StreamInfo};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use futures_util::{StreamExt, TryStreamExt, future};
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::http::{App, json, typed, wants_lines};
 use crate::params::Params;
@@ -24,14 +24,12 @@ pub(crate) async fn streams(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let mut params = Params::parse(query.as_deref())?;
-    let category = params.one("category")?;
-    let after: Option<StreamId> = params.one("after")?;
+    let mut list = ListStreams::all();
+    list.category = params.one("category")?;
+    list.after = params.one("after")?;
     let limit = params.one("limit")?;
     params.refuse_others()?;
-    let infos = app.store.streams(category);
-    let mut infos = infos.try_skip_while(move |info| {
-        future::ready(Ok(after.as_ref().is_some_and(|after| info.stream <= *after)))
-    });
+    let mut infos = app.store.streams(list);
     if wants_lines(&headers) {
         let limit = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let lines = infos.take(limit).map_ok(|info| {

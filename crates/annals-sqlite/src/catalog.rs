@@ -1,6 +1,6 @@
 //! The streams of the store, and its totals.
 
-use annals_core::{Category, ReadError, Stats, StreamId, StreamInfo, StreamInfos};
+use annals_core::{Category, ListStreams, ReadError, Stats, StreamId, StreamInfo, StreamInfos};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rusqlite::{Connection, OptionalExtension, Result};
 
@@ -12,8 +12,10 @@ use crate::stream::newest_position;
 /// How many streams are fetched at once.
 const PAGE_STREAMS: usize = 256;
 
-pub(crate) fn streams(readers: Readers, category: Option<Category>) -> StreamInfos {
-    let start = category.as_ref().map_or(String::new(), |category| category.as_str().to_owned());
+pub(crate) fn streams(readers: Readers, list: ListStreams) -> StreamInfos {
+    let ListStreams { category, after, .. } = list;
+    let start = category.as_ref().map_or("", Category::as_str).to_owned();
+    let start = after.map_or(String::new(), |after| behind(after.as_str())).max(start);
     let pages = stream::try_unfold(Some(start), move |from| {
         let (readers, category) = (readers.clone(), category.clone());
         async move {

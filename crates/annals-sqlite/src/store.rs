@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals_core::subscription::follow;
 use annals_core::{
-    Append, AppendError, Category, Clock, Conflict, EventStore, EventStream, Fault, Limits,
+    Append, AppendError, Clock, Conflict, EventStore, EventStream, Fault, Limits, ListStreams,
     Position, Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe, Subscription,
 };
 use async_trait::async_trait;
@@ -211,8 +211,8 @@ impl EventStore for SqliteStore {
 
 #[async_trait]
 impl StreamCatalog for SqliteStore {
-    fn streams(&self, category: Option<Category>) -> StreamInfos {
-        catalog::streams(self.shared.readers.clone(), category)
+    fn streams(&self, list: ListStreams) -> StreamInfos {
+        catalog::streams(self.shared.readers.clone(), list)
     }
 
     async fn stats(&self) -> Result<Stats, ReadError> {

@@ -125,10 +125,11 @@ pub use retry::RetryPolicy;
 pub use annals_core::{
     Append, AppendCondition, AppendError, Category, Clock, Conflict, ContentType, Data, Direction,
     EventId, EventStore, EventStoreExt, EventStream, EventType, ExpectedVersion, Fault, Invalid,
-    InvalidName, InvalidTimestamp, Limits, ManualClock, MemoryStore, Metadata, NameFault, NewEvent,
-    Notice, Position, Query, QueryItem, Read, ReadError, Receipt, RecordedEvent, Scope, Stats,
-    StreamAppend, StreamCatalog, StreamId, StreamInfo, StreamInfos, StreamReceipt, Subscribe,
-    SubscribeFrom, Subscription, SystemClock, Tag, Tags, Timestamp, Version,
+    InvalidName, InvalidTimestamp, Limits, ListStreams, ManualClock, MemoryStore, Metadata,
+    NameFault, NewEvent, Notice, Position, Query, QueryItem, Read, ReadError, Receipt,
+    RecordedEvent, Scope, Stats, StreamAppend, StreamCatalog, StreamId, StreamInfo, StreamInfos,
+    StreamReceipt, Subscribe, SubscribeFrom, Subscription, SystemClock, Tag, Tags, Timestamp,
+    Version,
 };
 
 #[cfg(feature = "sqlite")]

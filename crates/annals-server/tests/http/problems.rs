@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use annals_core::{
-    Append, AppendError, Category, EventStore, EventStream, Fault, Limits, MemoryStore, Position,
-    Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe, Subscription,
+    Append, AppendError, EventStore, EventStream, Fault, Limits, ListStreams, MemoryStore,
+    Position, Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe, Subscription,
 };
 use annals_server::Options;
 use async_trait::async_trait;
@@ -52,7 +52,7 @@ impl EventStore for Failing {
 
 #[async_trait]
 impl StreamCatalog for Failing {
-    fn streams(&self, _: Option<Category>) -> StreamInfos {
+    fn streams(&self, _: ListStreams) -> StreamInfos {
         Box::pin(stream::iter([Err((self.read)())]))
     }
 
