@@ -92,7 +92,7 @@ fn tests(root: &Path) -> Result<Outcome> {
         return counted(root, &format!("nextest run --profile ci {what}"));
     }
     println!("cargo-nextest is not installed; cargo test does the same, more slowly");
-    counted(root, &format!("test {what} --lib --bins --tests --examples"))
+    counted(root, &format!("test {what} --lib --bins --tests --examples --no-fail-fast"))
 }
 
 /// How many tests passed and failed.
