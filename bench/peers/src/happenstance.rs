@@ -8,7 +8,9 @@ use std::sync::Arc;
 use annals_bench_contest::load::Batch;
 use annals_bench_contest::{Contestant, Tally, Which};
 use futures_util::StreamExt;
-use happenstance_core::{Event, EventType, Query, QueryItem, ReadOptions, SendEventStore, Tag, Tags};
+use happenstance_core::{
+    Event, EventType, Query, QueryItem, ReadOptions, SendEventStore, Tag, Tags,
+};
 use happenstance_sqlite::connection;
 use happenstance_sqlite::event_store::SqliteEventStore;
 
@@ -17,8 +19,8 @@ pub struct Happenstance(Arc<SqliteEventStore>);
 
 impl Contestant for Happenstance {
     async fn open(directory: &Path) -> Self {
-        let connection = connection::open_configured(directory.join("happenstance.db"))
-            .expect("the file opens");
+        let connection =
+            connection::open_configured(directory.join("happenstance.db")).expect("the file opens");
         connection.pragma_update(None, "synchronous", "FULL").expect("the setting applies");
         Self(Arc::new(SqliteEventStore::open_on(connection).expect("the store opens")))
     }

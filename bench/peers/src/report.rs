@@ -14,7 +14,9 @@ impl Line {
 
 pub fn print(contestants: &[(&str, &str)], lines: &[Line]) {
     let names: Vec<&str> = contestants.iter().map(|(name, _)| *name).collect();
-    println!("Events per second, and in brackets the ratio to Annals in the same round; medians.\n");
+    println!(
+        "Events per second, and in brackets the ratio to Annals in the same round; medians.\n"
+    );
     println!("| what | {} |\n|---{}|", names.join(" | "), "|---".repeat(names.len()));
     for line in lines {
         println!("{}", row(line));

@@ -1,6 +1,6 @@
 //! UmaDB: its own server at its own defaults, and its own gRPC client over loopback.
 //!
-//! It has no streams; a tag stands for the stream, as its documentation advises.
+//! It has no streams; a tag stands for the stream.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -69,8 +69,7 @@ impl Contestant for UmaDb {
             }
         };
         let mut tally = Tally::default();
-        let mut events =
-            self.client.read(query, None, false, None).await.expect("the read starts");
+        let mut events = self.client.read(query, None, false, None).await.expect("the read starts");
         loop {
             let batch = events.next_batch().await.expect("the read succeeds");
             if batch.is_empty() {
