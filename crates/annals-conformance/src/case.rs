@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use crate::probe::{PATIENCE, PATIENCE_OF_CASE};
 use crate::{Backend, Configurable, Durable};
 
-/// Longer than any case takes on a slow disk: a case that is not done by then hangs.
-const CASE_DEADLINE: Duration = Duration::from_secs(240);
+/// A case that takes longer than this many waits in vain goes round in circles.
+const PATIENCES_OF_A_CASE: u32 = 4;
 
 /// One thing that must be true of every store.
 #[derive(Debug)]
@@ -41,10 +41,11 @@ impl<B: ?Sized + Send + Sync + 'static> Case<B> {
         let case = PATIENCE_OF_CASE.scope(patience, async move { run(&backend).await });
         let task = tokio::spawn(case);
         let stop = task.abort_handle();
-        let message = match tokio::time::timeout(CASE_DEADLINE, task).await {
+        let deadline = PATIENCES_OF_A_CASE * patience;
+        let message = match tokio::time::timeout(deadline, task).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(panicked)) => said(panicked),
-            Err(_) => format!("the case is not done after {CASE_DEADLINE:?}"),
+            Err(_) => format!("the case is not done after {deadline:?}"),
         };
         stop.abort();
         Err(Failure { case: self.name, guarantee: self.guarantee, message })

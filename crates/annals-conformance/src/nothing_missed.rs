@@ -1,7 +1,7 @@
 //! S5: a reader that has seen a position will never find a new event at or before it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use annals_core::{
     Append, ExpectedVersion, Notice, Position, Query, QueryItem, Read, RecordedEvent, Subscribe,
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::Backend;
 use crate::probe::{Probe, same_events, within};
-use crate::storm::{storm, together};
+use crate::storm::together;
 use crate::words::{category, events, stream, typed};
 
 use ExpectedVersion::Any;
@@ -20,23 +20,70 @@ use ExpectedVersion::Any;
 const WRITERS: usize = 32;
 const APPENDS: usize = 6;
 
-/// 32 writers over shared and own streams, counting what they have finished.
-async fn write(store: &Probe, finished: Arc<AtomicUsize>) {
-    let count = finished.clone();
-    let outcomes = storm(store, WRITERS, APPENDS, move |writer, number| {
-        count.fetch_add(1, Ordering::Relaxed);
-        let kind = ["Red", "Green", "Blue"][(writer + number) % 3];
-        Append::to(stream(format!("own-{writer}")), Any, events(kind, 1 + number % 3)).and_to(
-            stream(format!("shared-{}", number % 2)),
-            Any,
-            events(kind, 1),
-        )
-    })
-    .await;
-    for outcome in &outcomes {
-        outcome.receipt();
+const JOINERS: usize = 24;
+
+/// A write storm, and how far it is. Writers wait for those who want to join at a certain moment,
+/// so that even the fastest store is joined at every moment.
+#[derive(Debug)]
+struct Storm {
+    joiners: usize,
+    joined: AtomicUsize,
+    appends: AtomicUsize,
+    over: AtomicBool,
+}
+
+impl Storm {
+    fn new(joiners: usize) -> Arc<Self> {
+        let [joined, appends] = [0, 0].map(AtomicUsize::new);
+        Arc::new(Self { joiners, joined, appends, over: AtomicBool::new(false) })
     }
-    finished.store(usize::MAX, Ordering::Relaxed);
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// The moment at which joiner `number` joins.
+    async fn moment(&self, number: usize) {
+        while self.appends.load(Ordering::SeqCst) < number * WRITERS * APPENDS / self.joiners {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn has_joined(&self) {
+        self.joined.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Lets the next append begin, unless joiners are late by more than two.
+    async fn next_append(&self) {
+        let number = self.appends.fetch_add(1, Ordering::SeqCst);
+        let due = (number * self.joiners / (WRITERS * APPENDS)).saturating_sub(2);
+        while self.joined.load(Ordering::SeqCst) < due {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// 32 writers over shared and own streams.
+    async fn rage(self: &Arc<Self>, store: &Probe) {
+        together(WRITERS, |writer| {
+            let (storm, store) = (self.clone(), store.clone());
+            async move {
+                for number in 0..APPENDS {
+                    storm.next_append().await;
+                    let kind = ["Red", "Green", "Blue"][(writer + number) % 3];
+                    let own = stream(format!("own-{writer}"));
+                    let shared = stream(format!("shared-{}", number % 2));
+                    let append = Append::to(own, Any, events(kind, 1 + number % 3)).and_to(
+                        shared,
+                        Any,
+                        events(kind, 1),
+                    );
+                    store.accepts(append).await;
+                }
+            }
+        })
+        .await;
+        self.over.store(true, Ordering::SeqCst);
+    }
 }
 
 fn queries() -> [Query; 4] {
@@ -51,14 +98,14 @@ fn queries() -> [Query; 4] {
 /// Pollers go on from the last position they have seen, and end with the whole log.
 pub(crate) async fn s5_pollers_miss_nothing(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    let finished = Arc::new(AtomicUsize::new(0));
+    let storm = Storm::new(0);
     let pollers = together(queries().len(), |n| {
-        let (store, finished) = (store.clone(), finished.clone());
+        let (store, storm) = (store.clone(), storm.clone());
         async move {
             let query = queries()[n].clone();
             let mut seen = Vec::new();
             loop {
-                let over = finished.load(Ordering::Relaxed) == usize::MAX;
+                let over = storm.is_over();
                 let last = seen.last().map_or(Position::START, last_position);
                 let read = Read::query(query.clone()).after(last).limit(7 + 50 * n as u64);
                 let more = store.read(read).await;
@@ -69,7 +116,7 @@ pub(crate) async fn s5_pollers_miss_nothing(backend: &dyn Backend) {
             }
         }
     });
-    let (pollers, ()) = tokio::join!(pollers, write(&store, finished.clone()));
+    let (pollers, ()) = tokio::join!(pollers, storm.rage(&store));
     for (query, seen) in pollers {
         let expected = store.read(Read::query(query.clone())).await;
         same_events(&format!("what a poller of {query:?} saw"), &expected, &seen);
@@ -85,17 +132,17 @@ fn last_position(event: &RecordedEvent) -> Position {
 pub(crate) async fn s5_nothing_new_appears_up_to_a_head(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     assert_eq!(store.head().await, Position::START, "the head of an empty log");
-    let finished = Arc::new(AtomicUsize::new(0));
+    let storm = Storm::new(0);
     let watching = async {
         let mut seen = Vec::new();
-        while finished.load(Ordering::Relaxed) != usize::MAX {
+        while !storm.is_over() {
             let head = store.head().await;
             seen.push((head, store.read(Read::all().up_to(head)).await));
             tokio::task::yield_now().await;
         }
         seen
     };
-    let (seen, ()) = tokio::join!(watching, write(&store, finished.clone()));
+    let (seen, ()) = tokio::join!(watching, storm.rage(&store));
     let log = store.log().await;
     for (head, events) in seen {
         let end = log.partition_point(|event| event.position <= head);
@@ -127,15 +174,13 @@ pub(crate) async fn s5_the_head_covers_what_is_acknowledged(backend: &dyn Backen
 /// see every event behind its start, once and in order.
 pub(crate) async fn s5_subscribers_joining_a_storm_miss_nothing(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    let finished = Arc::new(AtomicUsize::new(0));
+    let storm = Storm::new(JOINERS);
     let (over, end) = watch::channel(None);
-    let joiners = together(24, |n| {
-        let (store, finished, mut end) = (store.clone(), finished.clone(), end.clone());
+    let joiners = together(JOINERS, |n| {
+        let (store, storm, mut end) = (store.clone(), storm.clone(), end.clone());
         async move {
             let mut random = SmallRng::seed_from_u64(n as u64);
-            while finished.load(Ordering::Relaxed) < n * WRITERS * APPENDS / 24 {
-                tokio::task::yield_now().await;
-            }
+            storm.moment(n).await;
             let known = store.read(Read::all()).await;
             let start = match known.len() {
                 0 => Position::START,
@@ -143,6 +188,7 @@ pub(crate) async fn s5_subscribers_joining_a_storm_miss_nothing(backend: &dyn Ba
             };
             let query = queries()[n % 4].clone();
             let mut follower = store.subscribe(Subscribe::query(query.clone()).after(start));
+            storm.has_joined();
             let mut seen = Vec::new();
             let end = loop {
                 tokio::select! {
@@ -161,7 +207,7 @@ pub(crate) async fn s5_subscribers_joining_a_storm_miss_nothing(backend: &dyn Ba
         }
     });
     let writing = async {
-        write(&store, finished.clone()).await;
+        storm.rage(&store).await;
         over.send_replace(Some(store.head().await));
     };
     let (joiners, ()) = tokio::join!(joiners, writing);
@@ -176,23 +222,22 @@ pub(crate) async fn s5_subscribers_joining_a_storm_miss_nothing(backend: &dyn Ba
 /// Subscribers from the head see an unbroken end of the log.
 pub(crate) async fn s5_subscribers_from_the_head_miss_nothing(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    let finished = Arc::new(AtomicUsize::new(0));
-    let joiners = together(12, |n| {
-        let (store, finished) = (store.clone(), finished.clone());
+    let storm = Storm::new(JOINERS);
+    let joiners = together(JOINERS, |n| {
+        let (store, storm) = (store.clone(), storm.clone());
         async move {
-            while finished.load(Ordering::Relaxed) < n * WRITERS * APPENDS / 12 {
-                tokio::task::yield_now().await;
-            }
+            storm.moment(n).await;
             let before = store.head().await;
             let mut follower = store.subscribe(Subscribe::all().from_head());
             let mark = Append::to(stream(format!("mark-{n}")), Any, events("Joined", 1));
             let (mut seen, from) = follower.until_caught_up().await;
+            storm.has_joined();
             let receipt = store.accepts(mark).await;
             seen.extend(follower.up_to(receipt.last_position).await);
             (before, from, receipt.last_position, seen)
         }
     });
-    let (joiners, ()) = tokio::join!(joiners, write(&store, finished.clone()));
+    let (joiners, ()) = tokio::join!(joiners, storm.rage(&store));
     let log = store.log().await;
     for (before, from, mark, seen) in joiners {
         let start = seen.first().map_or(from, |event| Position::new(event.position.get() - 1));

@@ -145,12 +145,14 @@ pub(crate) async fn subscribing_to_what_matches(backend: &dyn Backend) {
 pub(crate) async fn subscribing_to_more_than_any_page(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     let step = store.store().limits().append_events_max.min(500);
-    for _ in 0..3_000_usize.div_ceil(step) {
+    let appends = 3_000_usize.div_ceil(step);
+    for _ in 0..appends {
         let append = Append::to(stream("long-1"), Any, events("Made", step));
         store.accepts(append).await;
         store.accepts(Append::to(stream("other-1"), Any, events("Other", 1))).await;
     }
     let log = store.log().await;
+    assert_eq!(log.len(), appends * (step + 1));
     let (seen, _) = store.subscribe(Subscribe::all()).until_caught_up().await;
     same_events("a long subscription", &log, &seen);
     let from = log[log.len() / 3].position;

@@ -1,13 +1,15 @@
 //! Breaches of S5.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use annals_core::error::{AppendError, ReadError};
 use annals_core::subscription::follow;
 use annals_core::{
-    Append, EventStore, EventStream, Notice, Position, Read, Receipt, Subscribe, Subscription,
+    Append, EventId, EventStore, EventStream, Notice, Position, Read, Receipt, Subscribe,
+    Subscription,
 };
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -19,25 +21,43 @@ use crate::decorate::{Decorator, without};
 /// the transactions commit, and lets readers go on from the last position they have seen.
 #[derive(Debug, Default)]
 pub struct PublishesLate {
-    hidden: Arc<Mutex<BTreeSet<Position>>>,
-    passed: Notify,
+    appends: AtomicU64,
+    late: Arc<Late>,
     head: watch::Sender<Position>,
 }
 
-impl PublishesLate {
-    fn hides(&self) -> std::sync::MutexGuard<'_, BTreeSet<Position>> {
-        self.hidden.lock().expect("no code panics while hiding")
-    }
+/// What is committed late, and what happens meanwhile.
+#[derive(Debug, Default)]
+struct Late {
+    events: Mutex<HashSet<EventId>>,
+    overtaken: Notify,
+    read: Notify,
 }
 
-fn visible(hidden: &Arc<Mutex<BTreeSet<Position>>>, events: EventStream) -> EventStream {
-    let hidden = hidden.clone();
-    let shown = events.filter(move |event| {
-        let hidden = hidden.lock().expect("no code panics while hiding");
-        let hides = matches!(event, Ok(event) if hidden.contains(&event.position));
-        std::future::ready(!hides)
-    });
-    Box::pin(shown)
+impl Late {
+    fn events(&self) -> MutexGuard<'_, HashSet<EventId>> {
+        self.events.lock().expect("no code panics while hiding")
+    }
+
+    /// Holds an append back until a later one has been read, but not for long.
+    async fn hold(&self) {
+        for happened in [&self.overtaken, &self.read] {
+            let _ = tokio::time::timeout(Duration::from_millis(3), happened.notified()).await;
+        }
+    }
+
+    fn visible(self: &Arc<Self>, mut events: EventStream) -> EventStream {
+        let late = self.clone();
+        Box::pin(async_stream::stream! {
+            while let Some(event) = events.next().await {
+                let hidden = matches!(&event, Ok(event) if late.events().contains(&event.id));
+                if !hidden {
+                    yield event;
+                }
+            }
+            late.read.notify_waiters();
+        })
+    }
 }
 
 #[async_trait]
@@ -47,16 +67,19 @@ impl Decorator for PublishesLate {
         store: &Arc<dyn EventStore>,
         append: Append,
     ) -> Result<Receipt, AppendError> {
-        let receipt = store.append(append).await?;
-        self.passed.notify_waiters();
-        // Every third append commits late.
-        if receipt.first_position.get() % 3 == 0 {
-            let range = receipt.first_position.get()..=receipt.last_position.get();
-            self.hides().extend(range.clone().map(Position::new));
-            let _ = tokio::time::timeout(Duration::from_millis(3), self.passed.notified()).await;
-            tokio::task::yield_now().await;
-            self.hides().retain(|position| !range.contains(&position.get()));
+        let is_late = self.appends.fetch_add(1, Ordering::SeqCst) % 3 == 1;
+        let ids: Vec<_> = append.events().map(|event| event.id).collect();
+        if is_late {
+            self.late.events().extend(&ids);
         }
+        let outcome = store.append(append).await;
+        if is_late {
+            self.late.hold().await;
+            self.late.events().retain(|id| !ids.contains(id));
+        } else {
+            self.late.overtaken.notify_waiters();
+        }
+        let receipt = outcome?;
         self.head.send_if_modified(|head| {
             let moved = receipt.last_position > *head;
             *head = receipt.last_position.max(*head);
@@ -66,12 +89,12 @@ impl Decorator for PublishesLate {
     }
 
     fn read(&self, store: &Arc<dyn EventStore>, read: Read) -> EventStream {
-        visible(&self.hidden, store.read(read))
+        self.late.visible(store.read(read))
     }
 
     fn subscribe(&self, store: &Arc<dyn EventStore>, subscribe: Subscribe) -> Subscription {
-        let (store, hidden) = (store.clone(), self.hidden.clone());
-        follow(move |read| visible(&hidden, store.read(read)), self.head.subscribe(), subscribe)
+        let (store, late) = (store.clone(), self.late.clone());
+        follow(move |read| late.visible(store.read(read)), self.head.subscribe(), subscribe)
     }
 }
 
@@ -84,23 +107,26 @@ impl Decorator for MissesTheBorder {
     fn subscribe(&self, store: &Arc<dyn EventStore>, subscribe: Subscribe) -> Subscription {
         let store = store.clone();
         Box::pin(async_stream::stream! {
+            let mut seen = Position::START;
             let mut stored = store.subscribe(subscribe.clone());
             while let Some(Ok(notice)) = stored.next().await {
-                let caught_up = matches!(notice, Notice::CaughtUp(_));
+                let at = match &notice {
+                    Notice::CaughtUp(at) => Some(*at),
+                    Notice::Event(_) => None,
+                };
                 yield Ok(notice);
-                if caught_up {
+                if let Some(at) = at {
+                    seen = at;
                     break;
                 }
             }
-            let next = tokio::time::timeout(Duration::from_millis(3), stored.next());
-            let _ = next.await;
+            // Until something has come that will be lost.
+            let _ = tokio::time::timeout(Duration::from_millis(3), stored.next()).await;
             let mut live = store.subscribe(subscribe.from_head());
-            let mut first = true;
             while let Some(notice) = live.next().await {
-                if !(first && matches!(notice, Ok(Notice::CaughtUp(_)))) {
+                if !matches!(notice, Ok(Notice::CaughtUp(at)) if at <= seen) {
                     yield notice;
                 }
-                first = false;
             }
         })
     }

@@ -86,23 +86,22 @@ pub(crate) async fn dcb_dynamic_prices(backend: &dyn Backend) {
 pub(crate) async fn dcb_dynamic_prices_racing(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     price(&store, "tea", 1, minute(60)).await;
-    let outcomes = together(8, |n| {
-        let store = store.clone();
-        async move {
-            let mut outcomes = Vec::new();
-            for round in 2..5 {
+    let mut accepted = 0;
+    for round in 2..10 {
+        let outcomes = together(4, |n| {
+            let store = store.clone();
+            async move {
                 if n == 0 {
                     price(&store, "tea", round, minute(60 * round.cast_signed())).await;
-                } else {
-                    // In the year 1971 every replaced price has run out of its grace.
-                    outcomes.push(order(&store, [("tea", round - 1)], minute(600_000)).await);
+                    return false;
                 }
+                // In the year 1971 every replaced price has run out of its grace.
+                order(&store, [("tea", round - 1)], minute(600_000)).await.is_ok()
             }
-            outcomes
-        }
-    })
-    .await;
-    let accepted = outcomes.iter().flatten().filter(|outcome| outcome.is_ok()).count();
+        })
+        .await;
+        accepted += outcomes.into_iter().filter(|accepted| *accepted).count();
+    }
     let mut current = None;
     let mut ordered = 0;
     for event in store.log().await {
