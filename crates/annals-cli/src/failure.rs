@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use annals_core::error::Chain;
 use annals_core::{AppendError, ReadError};
 
 const FAILED: u8 = 1;
@@ -33,7 +34,7 @@ impl Failure {
 
     /// A failure while `doing`, with the error and its sources.
     pub(crate) fn because(doing: impl fmt::Display, error: &dyn Error) -> Self {
-        Self::new(format!("{doing}: {}", chain(error)))
+        Self::new(format!("{doing}: {}", Chain(error)))
     }
 
     /// The same, with where it happened before the message.
@@ -60,7 +61,7 @@ impl From<AppendError> for Failure {
             AppendError::Invalid(_) => INVALID,
             _ => FAILED,
         };
-        Self { code, ..Self::new(chain(&error)) }
+        Self { code, ..Self::new(Chain(&error).to_string()) }
     }
 }
 
@@ -70,7 +71,7 @@ impl From<ReadError> for Failure {
             ReadError::Invalid(_) => INVALID,
             _ => FAILED,
         };
-        Self { code, ..Self::new(chain(&error)) }
+        Self { code, ..Self::new(Chain(&error).to_string()) }
     }
 }
 
@@ -82,16 +83,4 @@ impl From<io::Error> for Failure {
             ..Self::because("writing to stdout", &error)
         }
     }
-}
-
-/// The error and its sources, outermost first.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -1,6 +1,6 @@
 //! Errors, grouped by what the caller does about them.
 //!
-//! `Display` never repeats the source: print the chain through [`std::error::Error::source`].
+//! `Display` never repeats the source: print an error with all its reasons through [`Chain`].
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -230,5 +230,32 @@ impl fmt::Display for Fault {
 impl Error for Fault {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// An error and its sources, outermost first, on one line.
+///
+/// ```
+/// use annals_core::error::Chain;
+/// use annals_core::{Fault, ReadError};
+///
+/// let error = ReadError::Unavailable(Fault::because("reading events", "disk on fire"));
+/// assert_eq!(
+///     Chain(&error).to_string(),
+///     "the store is not available; retry later: reading events: disk on fire"
+/// );
+/// ```
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'a));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0, f)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }

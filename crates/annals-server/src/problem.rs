@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use annals_api::{Conflict, Malformed, Problem};
+use annals_core::error::Chain;
 use annals_core::{AppendError, EventId, Invalid, ReadError};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -131,7 +132,7 @@ impl From<Invalid> for Refusal {
 
 impl From<Malformed> for Refusal {
     fn from(malformed: Malformed) -> Self {
-        Self::invalid(chain(&malformed))
+        Self::invalid(Chain(&malformed).to_string())
     }
 }
 
@@ -157,19 +158,7 @@ impl IntoResponse for Refusal {
 fn log(error: &dyn Error, code: &str) {
     match code {
         "conflict" | "invalid" | "unsupported" => {}
-        "closed" | "unavailable" => tracing::warn!(code, "{}", chain(error)),
-        _ => tracing::error!(code, "{}", chain(error)),
+        "closed" | "unavailable" => tracing::warn!(code, "{}", Chain(error)),
+        _ => tracing::error!(code, "{}", Chain(error)),
     }
-}
-
-/// The error and its sources, outermost first.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

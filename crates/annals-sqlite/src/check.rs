@@ -2,7 +2,18 @@
 
 use rusqlite::Connection;
 
-use crate::open::{Check, OpenError};
+use crate::fault::OpenError;
+
+/// How thoroughly a file is checked when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Check {
+    /// The newest events and every index over them: some milliseconds, whatever the size.
+    #[default]
+    Tail,
+    /// Every page, every event and every index: minutes for gigabytes.
+    Full,
+}
 
 /// How many of the newest events are checked against their indexes when opening.
 const TAIL_EVENTS: i64 = 256;

@@ -23,5 +23,7 @@ mod stream;
 mod transaction;
 mod writer;
 
-pub use open::{Check, OpenError, Options};
+pub use check::Check;
+pub use fault::OpenError;
+pub use open::Options;
 pub use store::SqliteStore;

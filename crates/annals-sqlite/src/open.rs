@@ -1,15 +1,17 @@
-//! Opening a store: its options, its connections, and what can be wrong with the file.
+//! Opening a store: its options and its connections.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::{Clock, Limits, SystemClock};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
-use crate::{SqliteStore, check, schema};
+use crate::check::{Check, check};
+use crate::fault::OpenError;
+use crate::{SqliteStore, schema};
 
 /// How to open a store. Start from [`SqliteStore::options`].
 ///
@@ -29,17 +31,6 @@ pub struct Options {
     readers: NonZeroUsize,
     busy_timeout: Duration,
     check: Check,
-}
-
-/// How thoroughly a file is checked when it is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Check {
-    /// The newest events and every index over them: some milliseconds, whatever the size.
-    #[default]
-    Tail,
-    /// Every page, every event and every index: minutes for gigabytes.
-    Full,
 }
 
 impl Options {
@@ -98,7 +89,7 @@ impl Options {
         let path = path.as_ref();
         let mut writer = self.connect(path, Role::Writer)?;
         schema::migrate(&mut writer)?;
-        check::check(&writer, self.check)?;
+        check(&writer, self.check)?;
         let readers = (0..self.readers.get())
             .map(|_| self.connect(path, Role::Reader))
             .collect::<Result<_, _>>()?;
@@ -154,59 +145,6 @@ impl Role {
                  PRAGMA temp_store = MEMORY;
                  PRAGMA trusted_schema = OFF;"
             }
-        }
-    }
-}
-
-/// Why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The file holds something else than it must.
-    #[error("the store is damaged: {0}; restore it from a backup, or ask for help with a copy")]
-    Damaged(String),
-    /// The file cannot be opened.
-    #[error("cannot open {}; check that its directory exists and may be written to", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
-    /// The file system cannot hold a write-ahead log.
-    #[error(
-        "{} cannot use a write-ahead log; put it on a local disk, not on a network file system or \
-         in memory", path.display()
-    )]
-    NoWal {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is no SQLite database.
-    #[error("the file is not an SQLite database; choose another path")]
-    NotADatabase,
-    /// SQLite failed.
-    #[error("cannot prepare the store")]
-    Sqlite(#[source] rusqlite::Error),
-    /// A thread could not be started.
-    #[error("cannot start the store's threads")]
-    Thread(#[source] std::io::Error),
-    /// A newer version of this crate has changed the tables.
-    #[error("the store has schema version {found}, this build knows {known}; use a newer build")]
-    TooNew {
-        /// The version in the file.
-        found: usize,
-        /// The newest version this build knows.
-        known: usize,
-    },
-}
-
-impl From<rusqlite::Error> for OpenError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => Self::NotADatabase,
-            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),
-            _ => Self::Sqlite(error),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use crate::open::OpenError;
+use crate::fault::OpenError;
 
 /// Every migration ever released, oldest first. An entry is never edited, only followed.
 const MIGRATIONS: &[&str] = &[include_str!("schema/0001_events.sql")];

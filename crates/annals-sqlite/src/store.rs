@@ -13,9 +13,9 @@ use futures_util::stream;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
-use crate::fault::read_error;
+use crate::fault::{OpenError, read_error};
 use crate::number::{position, stored_position};
-use crate::open::{OpenError, Options};
+use crate::open::Options;
 use crate::query::find_after;
 use crate::reader::{Reader, Readers};
 use crate::stream::newest_position;
