@@ -98,22 +98,29 @@ fn queries() -> [Query; 4] {
 /// Pollers go on from the last position they have seen, and end with the whole log.
 pub(crate) async fn s5_pollers_miss_nothing(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
-    let storm = Storm::new(0);
+    let storm = Storm::new(JOINERS);
     let pollers = together(queries().len(), |n| {
         let (store, storm) = (store.clone(), storm.clone());
         async move {
             let query = queries()[n].clone();
             let mut seen = Vec::new();
-            loop {
+            for poll in 0.. {
+                if poll < JOINERS {
+                    storm.moment(poll).await;
+                }
                 let over = storm.is_over();
                 let last = seen.last().map_or(Position::START, last_position);
                 let read = Read::query(query.clone()).after(last).limit(7 + 50 * n as u64);
                 let more = store.read(read).await;
                 if over && more.is_empty() {
-                    return (query, seen);
+                    break;
                 }
                 seen.extend(more);
+                if n == 0 {
+                    storm.has_joined();
+                }
             }
+            (query, seen)
         }
     });
     let (pollers, ()) = tokio::join!(pollers, storm.rage(&store));
@@ -132,13 +139,14 @@ fn last_position(event: &RecordedEvent) -> Position {
 pub(crate) async fn s5_nothing_new_appears_up_to_a_head(backend: &dyn Backend) {
     let store = Probe::open(backend).await;
     assert_eq!(store.head().await, Position::START, "the head of an empty log");
-    let storm = Storm::new(0);
+    let storm = Storm::new(JOINERS);
     let watching = async {
         let mut seen = Vec::new();
-        while !storm.is_over() {
+        for n in 0..JOINERS {
+            storm.moment(n).await;
             let head = store.head().await;
             seen.push((head, store.read(Read::all().up_to(head)).await));
-            tokio::task::yield_now().await;
+            storm.has_joined();
         }
         seen
     };

@@ -176,7 +176,6 @@ caught! {
     publishes_late: |store, _| over(store, PublishesLate::default()) => at_once [
         s5_nothing_new_appears_up_to_a_head
         s5_pollers_miss_nothing
-        s5_subscribers_joining_a_storm_miss_nothing
     ];
     misses_the_border: |store, _| over(store, MissesTheBorder) => at_once [
         s2_a_subscriber_goes_on_after_opening_again
