@@ -62,21 +62,20 @@
 //! Everything random is seeded. `ANNALS_CONFORMANCE_CASES` sets how many random histories are
 //! compared with the model (24 unless said otherwise), `ANNALS_CONFORMANCE_SEED` which ones.
 
+// What a case is, and how it is run.
 mod backend;
-pub mod broken;
 mod case;
 mod follower;
 mod probe;
 mod storm;
 mod words;
 
+// The cases, a file for each guarantee.
 mod atomic;
 mod bounded;
 mod conflicts;
 mod dcb;
-mod decorate;
 mod durable;
-pub mod faults;
 mod idempotent;
 mod model;
 mod nothing_missed;
@@ -87,8 +86,14 @@ mod subscribing;
 mod time;
 mod versions;
 
-pub use backend::{Backend, Configurable, Durable};
+// What the suite itself is tested with.
+pub mod broken;
+mod decorate;
+pub mod faults;
+
 use case::registry;
+
+pub use backend::{Backend, Configurable, Durable};
 pub use case::{CASES, CONFIGURABLE_CASES, Case, DURABLE_CASES, Failure, Guarantee};
 pub use decorate::{Decorated, Decorator};
 

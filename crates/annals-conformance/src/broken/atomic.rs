@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::error::AppendError;
-use annals_core::{Append, EventStore, EventStream, Read, Receipt, Subscribe, Subscription};
+use annals_core::{Append, EventStore, EventStream, Read, Receipt};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
@@ -64,10 +64,6 @@ impl Decorator for TearsAppends {
     fn read(&self, store: &Arc<dyn EventStore>, read: Read) -> EventStream {
         self.read.notify_waiters();
         store.read(read)
-    }
-
-    fn subscribe(&self, store: &Arc<dyn EventStore>, subscribe: Subscribe) -> Subscription {
-        store.subscribe(subscribe)
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use annals_core::error::{AppendError, ReadError};
 use annals_core::{
-    Append, EventStore, EventStoreExt, EventStream, ExpectedVersion, Notice, Position, Read,
-    Receipt, StreamId, Subscribe, Subscription, Version,
+    Append, EventStore, EventStream, ExpectedVersion, Notice, Position, Read, Receipt, StreamId,
+    Subscribe, Subscription, Version,
 };
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -85,10 +85,5 @@ impl Decorator for RemembersSinceOpening {
             }
         }
         store.append(append).await
-    }
-
-    async fn head(&self, store: &Arc<dyn EventStore>) -> Result<Position, ReadError> {
-        let last = store.read_to_end(Read::all().backward().limit(1)).await?;
-        Ok(last.first().map_or(Position::START, |event| event.position))
     }
 }
