@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use annals::{Aggregate, Annals, Apply, Command, Event, SqliteStore};
+use annals::{Aggregate, Annals, Apply, Command, Event, EventId, SqliteStore};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::floor::{self, Floor};
 use crate::load::{self, Batch};
@@ -126,7 +125,7 @@ fn fold(connection: &Connection, stream: &str) -> u64 {
 }
 
 fn event(data: Vec<u8>) -> load::Event {
-    load::Event { id: Uuid::now_v7(), event_type: "MoneyDeposited", data, tag: None }
+    load::Event { id: EventId::generate().into(), event_type: "MoneyDeposited", data, tag: None }
 }
 
 /// Accounts with some events each.

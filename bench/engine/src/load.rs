@@ -24,7 +24,7 @@ impl Load {
         // A fixed scramble: streams are hit in no order, and every contestant hits the same.
         let number = scramble(caller * 1_000_003 + turn) % STREAMS;
         let events = (0..self.events_per_append).map(|index| Event {
-            id: Uuid::now_v7(),
+            id: EventId::generate().into(),
             event_type: TYPES[(scramble(number + index + turn) % 3) as usize],
             data: data(number, turn, index),
             tag: self.tagged.then(|| format!("branch:{}", scramble(turn) % 10_000)),

@@ -33,7 +33,7 @@ pub trait EventStore: Send + Sync + Debug {
     /// Expected versions and conditions are checked as if no other append ran at the same time
     /// (S6). An append whose event ids are stored already, all of them by one and the same
     /// append to the same streams, writes nothing and returns the first receipt, whatever the
-    /// streams hold now (S7). `recorded_at` is the store's time and never decreases within a
+    /// streams hold now (S7); ids are compared, not what the events say. `recorded_at` is the store's time and never decreases within a
     /// stream (S9).
     ///
     /// Dropping the future does not take the append back: it may be stored all the same. Repeat
@@ -41,7 +41,8 @@ pub trait EventStore: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`AppendError`], grouped by what to do about it. Nothing is written, except perhaps
-    /// after [`AppendError::Indeterminate`].
+    /// after [`AppendError::Indeterminate`]. When several things are wrong, any of them may be
+    /// the one that is named.
     async fn append(&self, append: Append) -> Result<Receipt, AppendError>;
 
     /// Reads the events that lie within the bounds, as they are when the first one is asked

@@ -49,9 +49,10 @@ pub struct Subscribe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "there is no third")]
 pub enum SubscribeFrom {
-    /// After this position.
+    /// After this position. When it lies beyond the log's end, nothing is delivered until the
+    /// log has grown past it, and the first notice tells where the log is.
     After(Position),
-    /// At the end of the log as it is when subscribing: events appended later.
+    /// At the end of the log as it is at the call: events appended later.
     Head,
 }
 

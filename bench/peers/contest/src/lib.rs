@@ -4,7 +4,6 @@
 //! threads, caches or memory, and so that two may link different versions of SQLite.
 
 #[path = "../../../engine/src/load.rs"]
-#[expect(clippy::disallowed_methods, reason = "a load wants fresh ids, and no simulation runs it")]
 pub mod load;
 
 use std::path::{Path, PathBuf};
