@@ -151,9 +151,36 @@ impl Role {
 
 #[cfg(test)]
 mod tests {
+    use annals_core::{
+        AppendError, Data, EventStoreExt, EventType, ExpectedVersion, NewEvent, StreamId,
+    };
     use rusqlite::StatementStatus;
 
     use super::*;
+
+    /// A full file is no reason to stop: what fits is stored, what does not is refused.
+    #[tokio::test]
+    async fn a_full_disk_refuses_what_does_not_fit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("annals.db");
+        let options = Options::new();
+        let mut writer = options.connect(&path, Role::Writer).unwrap();
+        schema::migrate(&mut writer).unwrap();
+        writer.pragma_update(None, "max_page_count", 40).unwrap();
+        let reader = options.connect(&path, Role::Reader).unwrap();
+        let store = SqliteStore::start(options, writer, vec![reader]).unwrap();
+
+        let append = |bytes: usize| {
+            let event =
+                NewEvent::new(EventType::from_static("Filled"), Data::json(vec![b' '; bytes]));
+            store.append_to(StreamId::from_static("a-1"), ExpectedVersion::Any, [event])
+        };
+        append(10).await.unwrap();
+        let error = append(1_000_000).await.unwrap_err();
+        assert!(matches!(error, AppendError::Unavailable(_)), "{error:?}");
+        append(10).await.unwrap();
+        assert_eq!(store.version_of(StreamId::from_static("a-1")).await.unwrap().get(), 2);
+    }
 
     /// SQLite silently prepares a statement again when it suspects that the values bound would
     /// change its plan, which costs more than running it.

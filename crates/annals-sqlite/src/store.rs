@@ -5,11 +5,12 @@ use std::sync::Arc;
 use annals_core::subscription::follow;
 use annals_core::{
     Append, AppendError, Clock, Conflict, EventStore, EventStream, Fault, Limits, ListStreams,
-    Position, Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe, Subscription,
+    Position, Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe,
+    SubscribeFrom, Subscription,
 };
 use async_trait::async_trait;
 use crossbeam_channel::Sender;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
@@ -194,10 +195,21 @@ impl EventStore for SqliteStore {
             return Box::pin(stream::iter([Err(invalid.into())]));
         }
         let head = self.shared.head.clone();
-        // A closed writer has closed the heads as well, which the subscription notices.
-        let _ = self.shared.writer.send(Request::Watch);
         let store = self.clone();
-        follow(move |read| store.read(read), head, subscribe)
+        let read = move |read| store.read(read);
+        if subscribe.from != SubscribeFrom::Head {
+            // A closed writer has closed the heads as well, which the subscription notices.
+            let _ = self.shared.writer.send(Request::Watch);
+            return follow(read, head, subscribe);
+        }
+        // Other processes may have appended since anybody looked. The writer answers in turn:
+        // before every append that is asked for after this call.
+        let (asker, end) = oneshot::channel();
+        let _ = self.shared.writer.send(Request::Head(asker));
+        Box::pin(stream::once(end).flat_map(move |end| match end {
+            Ok(end) => follow(read.clone(), head.clone(), subscribe.clone().after(end)),
+            Err(_) => Box::pin(stream::iter([Err(ReadError::Closed)])),
+        }))
     }
 
     async fn head(&self) -> Result<Position, ReadError> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use annals_core::{Append, AppendError, Clock, Fault, Position, Receipt};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, ErrorCode, Result};
 use tokio::sync::{oneshot, watch};
 
 use crate::append::{Appender, Outcome};
@@ -31,6 +31,8 @@ pub(crate) enum Request {
     Append(Pending),
     /// Stop, after everything asked before is done.
     Close(oneshot::Sender<()>),
+    /// Tell where the log ends, behind everything asked before and before everything after.
+    Head(oneshot::Sender<Position>),
     /// Somebody subscribes from now on.
     Watch,
 }
@@ -80,9 +82,10 @@ impl Rhythm {
     }
 }
 
-/// Whether the writer goes on.
+/// What comes after a group.
 enum Next {
     Continue,
+    Tell(oneshot::Sender<Position>),
     Stop(Option<oneshot::Sender<()>>),
 }
 
@@ -111,24 +114,31 @@ impl Writer {
 
     fn work(&mut self, connection: &Connection) -> Result<Option<oneshot::Sender<()>>> {
         let mut appender = Appender::new(connection)?;
-        self.publish(newest_position(connection)?);
-        let mut seen_version = data_version(connection)?;
+        let mut seen_version = None;
         loop {
             let next = match self.requests.recv_timeout(self.patience()) {
                 Ok(Request::Append(first)) => self.store_group(connection, &mut appender, first),
                 Ok(Request::Close(done)) => Next::Stop(Some(done)),
+                Ok(Request::Head(asker)) => Next::Tell(asker),
                 Ok(Request::Watch) | Err(RecvTimeoutError::Timeout) => {
-                    let version = data_version(connection)?;
-                    if version != seen_version {
-                        seen_version = version;
-                        self.publish(newest_position(connection)?);
+                    if let Err(error) = self.look_at_others(connection, &mut seen_version) {
+                        tracing::warn!(%error, "looking for the appends of others failed");
                     }
                     Next::Continue
                 }
                 Err(RecvTimeoutError::Disconnected) => Next::Stop(None),
             };
-            if let Next::Stop(done) = next {
-                return Ok(done);
+            match next {
+                Next::Continue => {}
+                Next::Stop(done) => return Ok(done),
+                Next::Tell(asker) => match newest_position(connection) {
+                    Ok(head) => {
+                        self.publish(head);
+                        let _ = asker.send(position(head));
+                    }
+                    // Whoever asked hears that nobody answers.
+                    Err(error) => tracing::warn!(%error, "finding the log's end failed"),
+                },
             }
         }
     }
@@ -136,6 +146,16 @@ impl Writer {
     /// How long to wait for a request before looking for the appends of others.
     fn patience(&self) -> Duration {
         if self.head.receiver_count() > 1 { WATCH_INTERVAL } else { Duration::from_secs(3600) }
+    }
+
+    /// Publishes what other connections have appended, if they have done anything at all.
+    fn look_at_others(&self, connection: &Connection, seen: &mut Option<i64>) -> Result<()> {
+        let version = data_version(connection)?;
+        if *seen != Some(version) {
+            self.publish(newest_position(connection)?);
+            *seen = Some(version);
+        }
+        Ok(())
     }
 
     fn publish(&self, head: i64) {
@@ -163,8 +183,7 @@ impl Writer {
                 for pending in group {
                     let _ = pending.answer.send(Err(failure.to_append_error()));
                 }
-                let poisoned = matches!(failure, Failure::Commit(_));
-                return if poisoned { Next::Stop(None) } else { next };
+                return if failure.is_final() { Next::Stop(None) } else { next };
             }
         };
         for (pending, outcome) in group.into_iter().zip(outcomes) {
@@ -192,6 +211,7 @@ impl Writer {
                     group.push(pending);
                 }
                 Some(Request::Close(done)) => return (group, Next::Stop(Some(done))),
+                Some(Request::Head(asker)) => return (group, Next::Tell(asker)),
                 Some(Request::Watch) => {}
                 None => break,
             }
@@ -265,6 +285,15 @@ enum Failure {
 }
 
 impl Failure {
+    /// Whether nothing may be written any more: after a full disk there may, because SQLite
+    /// itself could not write and writes to the same place again.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Begin(_) | Self::Write(_) => false,
+            Self::Commit(error) => error.sqlite_error_code() != Some(ErrorCode::DiskFull),
+        }
+    }
+
     /// The same failure for one more caller.
     fn to_append_error(&self) -> AppendError {
         let because = |doing, error: &rusqlite::Error| Fault::because(doing, error.to_string());

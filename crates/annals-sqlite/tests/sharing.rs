@@ -80,6 +80,28 @@ async fn contend(store: &SqliteStore) {
     }
 }
 
+/// A store that nobody subscribed to has no reason to look at what others append, until now.
+#[tokio::test]
+async fn subscribers_from_the_head_begin_behind_what_others_appended_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shared.db");
+    let (ours, theirs) = (SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap());
+    let stream = StreamId::from_static("a-1");
+    let before = append(stream.clone(), ExpectedVersion::Any);
+    let before = theirs.append(before).await.unwrap().last_position;
+
+    let mut subscription = ours.subscribe(Subscribe::all().from_head());
+    let after = ours.append(append(stream, ExpectedVersion::Any)).await.unwrap().last_position;
+    let mut seen = Vec::new();
+    while seen.last() != Some(&after) {
+        match subscription.next().await.unwrap().unwrap() {
+            Notice::Event(event) => seen.push(event.position),
+            Notice::CaughtUp(position) => assert!(position >= before),
+        }
+    }
+    assert_eq!(seen, [after]);
+}
+
 #[tokio::test]
 async fn an_append_does_not_wait_for_ever_for_another_process() {
     let directory = tempfile::tempdir().unwrap();
