@@ -138,6 +138,27 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// The receipt of an append from where its events stand, in log order; `None` when there
+    /// are none. For stores, which give it again when the append is repeated.
+    #[must_use]
+    pub fn of<'a>(
+        recorded_at: Timestamp,
+        events: impl IntoIterator<Item = (Position, &'a StreamId, Version)>,
+    ) -> Option<Self> {
+        let mut events = events.into_iter().peekable();
+        let (first_position, ..) = *events.peek()?;
+        let (last_position, streams) = (first_position, Vec::new());
+        let mut receipt = Self { first_position, last_position, recorded_at, streams };
+        for (position, stream, version) in events {
+            receipt.last_position = position;
+            match receipt.streams.last_mut().filter(|part| part.stream == *stream) {
+                Some(part) => part.version = version,
+                None => receipt.streams.push(StreamReceipt { stream: stream.clone(), version }),
+            }
+        }
+        Some(receipt)
+    }
+
     /// The version of `stream` after the append, when it was written to.
     #[must_use]
     pub fn version_of(&self, stream: &StreamId) -> Option<Version> {

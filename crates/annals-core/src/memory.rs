@@ -12,7 +12,7 @@ use crate::subscription::follow;
 use crate::{
     Append, Clock, Direction, EventId, EventStore, EventStream, Limits, ListStreams, NewEvent,
     Position, Read, Receipt, RecordedEvent, Stats, StreamCatalog, StreamId, StreamInfo,
-    StreamInfos, StreamReceipt, Subscribe, Subscription, SystemClock, Tags, Timestamp, Version,
+    StreamInfos, Subscribe, Subscription, SystemClock, Tags, Timestamp, Version,
 };
 
 /// A log in memory. Clones share it; it is gone with the last of them.
@@ -241,23 +241,7 @@ fn record(event: NewEvent, stream: StreamId, tip: Tip, recorded_at: Timestamp) -
     }
 }
 
-/// The receipt of an append, from its events; there is always at least one.
 fn receipt(events: &[RecordedEvent]) -> Receipt {
-    let (first, last) = (&events[0], &events[events.len() - 1]);
-    let mut streams: Vec<StreamReceipt> = Vec::new();
-    for event in events {
-        match streams.last_mut().filter(|part| part.stream == event.stream) {
-            Some(part) => part.version = event.version,
-            None => {
-                streams
-                    .push(StreamReceipt { stream: event.stream.clone(), version: event.version });
-            }
-        }
-    }
-    Receipt {
-        first_position: first.position,
-        last_position: last.position,
-        recorded_at: first.recorded_at,
-        streams,
-    }
+    let standing = events.iter().map(|event| (event.position, &event.stream, event.version));
+    Receipt::of(events[0].recorded_at, standing).expect("an append has at least one event")
 }

@@ -129,7 +129,10 @@ impl<'c> Appender<'c> {
         if follower.is_some_and(|index| index > 0) {
             return Ok(Err(invalid));
         }
-        Ok(Ok(Some(receipt(found.iter().map(|(_, stored)| stored)))))
+        let standing = found
+            .iter()
+            .map(|(_, stored)| (position(stored.position), &stored.stream, stored.version));
+        Ok(Ok(Receipt::of(stored.recorded_at, standing)))
     }
 
     fn stored(&mut self, id: EventId) -> Result<Option<Stored>> {
@@ -269,24 +272,4 @@ fn is_whole_append(append: &Append, found: &[(EventId, Stored)]) -> bool {
     (0..).zip(found).zip(streams).all(|((index, (_, stored)), stream)| {
         stored.append_index == index && stored.position == first + index && stored.stream == *stream
     })
-}
-
-fn receipt<'a>(events: impl Iterator<Item = &'a Stored> + Clone) -> Receipt {
-    let mut streams: Vec<StreamReceipt> = Vec::new();
-    for event in events.clone() {
-        match streams.last_mut().filter(|part| part.stream == event.stream) {
-            Some(part) => part.version = event.version,
-            None => {
-                streams
-                    .push(StreamReceipt { stream: event.stream.clone(), version: event.version });
-            }
-        }
-    }
-    let ends = |number: Option<&Stored>| position(number.map_or(0, |event| event.position));
-    Receipt {
-        first_position: ends(events.clone().next()),
-        last_position: ends(events.clone().last()),
-        recorded_at: events.last().map_or(Timestamp::EPOCH, |event| event.recorded_at),
-        streams,
-    }
 }
