@@ -86,12 +86,13 @@ impl EventStore for MemoryStore {
 
     async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
         append.check(&self.shared.limits)?;
+        let now = self.shared.clock.now();
         let mut log = self.log();
         if let Some(receipt) = log.repeated(&append)? {
             return Ok(receipt);
         }
         log.check(&append)?;
-        let receipt = log.write(append, self.shared.clock.now());
+        let receipt = log.write(append, now);
         self.shared.head.send_replace(receipt.last_position);
         Ok(receipt)
     }

@@ -51,7 +51,8 @@ pub trait EventStore: Send + Sync + Debug {
     ///
     /// Events arrive in log order, or in its reverse (S4), as fast as the consumer takes them,
     /// in constant memory (S8). Data and metadata are the bytes that were appended (S10). With
-    /// `as_at` a moment that has passed, the answer is the same for ever (S9).
+    /// `as_at` a moment before the last event's `recorded_at`, the answer is the same for ever
+    /// (S9).
     ///
     /// Errors are items of the stream, which ends after the first.
     fn read(&self, read: Read) -> EventStream;

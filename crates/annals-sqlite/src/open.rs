@@ -3,15 +3,20 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals_core::{Clock, Limits, SystemClock};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::check::{Check, check};
 use crate::fault::OpenError;
 use crate::{SqliteStore, schema};
+
+/// SQLite counts milliseconds in 31 bits.
+const BUSY_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+/// How often to try again for a write-ahead log.
+const WAL_RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How to open a store. Start from [`SqliteStore::options`].
 ///
@@ -88,6 +93,7 @@ impl Options {
     pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
         let path = path.as_ref();
         let mut writer = self.connect(path, Role::Writer)?;
+        sync_recovered(&writer)?;
         schema::migrate(&mut writer)?;
         check(&writer, self.check)?;
         let readers = (0..self.readers.get())
@@ -103,20 +109,47 @@ impl Options {
         }
         let connection = Connection::open_with_flags(path, flags)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-        connection.busy_timeout(self.busy_timeout)?;
+        connection.busy_timeout(self.busy_timeout.min(BUSY_TIMEOUT_MAX))?;
         // Plans that depend on bound values would be made anew for each value.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(64);
-        if role == Role::Writer {
-            let mode: String =
-                connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-            if mode != "wal" {
-                return Err(OpenError::NoWal { path: path.to_owned() });
-            }
+        if role == Role::Writer && !self.uses_wal(&connection)? {
+            return Err(OpenError::NoWal { path: path.to_owned() });
         }
         connection.execute_batch(role.pragmas())?;
         Ok(connection)
     }
+
+    /// Switches the file to a write-ahead log; whether it could be.
+    ///
+    /// SQLite does not wait when others use a file that has none yet, so this does.
+    fn uses_wal(&self, connection: &Connection) -> Result<bool, OpenError> {
+        let deadline = Instant::now() + self.busy_timeout.min(BUSY_TIMEOUT_MAX);
+        loop {
+            let mode: Result<String, _> =
+                connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
+            match mode {
+                Ok(mode) => return Ok(mode == "wal"),
+                Err(error)
+                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                        && Instant::now() < deadline =>
+                {
+                    std::thread::park_timeout(WAL_RETRY_INTERVAL);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Makes durable what a process that died had written but perhaps not synced (S2).
+///
+/// Its last transaction may be found in the write-ahead log, and yet only in the memory of the
+/// operating system; whoever repeats that append gets a receipt. Folding the log into the file
+/// syncs both. Where another process is at work, it did so when it opened the file.
+fn sync_recovered(connection: &Connection) -> Result<(), OpenError> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -287,7 +287,12 @@ impl Collect<'_> {
             let Some(found) = postings.seek(&lists, from, direction)? else {
                 return Ok(false);
             };
+            let before = self.events.len();
             self.take(statement.query([found])?)?;
+            if self.events.len() == before {
+                // An index names an event that is not there.
+                return Err(rusqlite::Error::QueryReturnedNoRows);
+            }
             from = match direction {
                 Direction::Forward => found + 1,
                 Direction::Backward => found - 1,
@@ -308,7 +313,8 @@ impl Collect<'_> {
                 return Ok(false);
             };
             let event = self.decoder.decode(row)?;
-            self.bytes += event.data.bytes.len() + event.metadata.as_json().len();
+            let tags = event.tags.as_stored().map_or(0, str::len);
+            self.bytes += event.data.bytes.len() + event.metadata.as_json().len() + tags;
             self.events.push(event);
         }
         Ok(true)

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use annals_core::subscription::follow;
 use annals_core::{
     Append, AppendError, Clock, Conflict, EventStore, EventStream, Fault, Limits, ListStreams,
-    Position, Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe,
+    NewEvent, Position, Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe,
     SubscribeFrom, Subscription,
 };
 use async_trait::async_trait;
 use crossbeam_channel::Sender;
 use futures_util::{StreamExt, stream};
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::fault::{OpenError, read_error};
 use crate::number::{position, stored_position};
@@ -23,6 +23,8 @@ use crate::stream::newest_position;
 use crate::writer::{Pending, Request, Rhythm, Writer};
 use crate::{catalog, read};
 
+/// The most bytes of appends that wait for the writer; further callers wait before they ask.
+const QUEUE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// A condition that looks further back than this is checked by a reader first.
 const LOOK_BACK_MAX: u64 = 512;
 
@@ -59,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     readers: Readers,
     writer: Sender<Request>,
+    /// One permit for each byte of an append that waits.
+    queue: Arc<Semaphore>,
     head: watch::Receiver<Position>,
 }
 
@@ -92,7 +96,8 @@ impl SqliteStore {
             .map_err(OpenError::Thread)?;
         let readers = Readers::start(readers).map_err(OpenError::Thread)?;
         let Options { clock, limits, .. } = options;
-        Ok(Self { shared: Arc::new(Shared { clock, limits, readers, writer, head }) })
+        let queue = Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize));
+        Ok(Self { shared: Arc::new(Shared { clock, limits, readers, writer, queue, head }) })
     }
 
     /// Stores every append that was asked for, then stops writing and ends all subscriptions.
@@ -175,8 +180,12 @@ impl EventStore for SqliteStore {
         append.check(&self.shared.limits)?;
         let append = Arc::new(append);
         let checked = self.check_ahead(Arc::clone(&append)).await?;
+        let bytes = append.events().map(NewEvent::bytes).sum::<usize>();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(QUEUE_BYTES_MAX);
+        let room = Arc::clone(&self.shared.queue).acquire_many_owned(bytes).await;
+        let room = room.map_err(|_| AppendError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        let request = Request::Append(Pending { append, checked, answer });
+        let request = Request::Append(Pending { append, checked, answer, _room: room });
         self.shared.writer.send(request).map_err(|_| AppendError::Closed)?;
         answered.await.unwrap_or_else(|_| {
             Err(AppendError::Indeterminate(Fault::new("appending: the writer has stopped")))
@@ -195,8 +204,9 @@ impl EventStore for SqliteStore {
             return Box::pin(stream::iter([Err(invalid.into())]));
         }
         let head = self.shared.head.clone();
-        let store = self.clone();
-        let read = move |read| store.read(read);
+        // Not the store itself, which ends its subscriptions when it is dropped.
+        let readers = self.shared.readers.clone();
+        let read = move |read| read::read(readers.clone(), read);
         if subscribe.from != SubscribeFrom::Head {
             // A closed writer has closed the heads as well, which the subscription notices.
             let _ = self.shared.writer.send(Request::Watch);
@@ -207,7 +217,8 @@ impl EventStore for SqliteStore {
         let (asker, end) = oneshot::channel();
         let _ = self.shared.writer.send(Request::Head(asker));
         Box::pin(stream::once(end).flat_map(move |end| match end {
-            Ok(end) => follow(read.clone(), head.clone(), subscribe.clone().after(end)),
+            Ok(Ok(end)) => follow(read.clone(), head.clone(), subscribe.clone().after(end)),
+            Ok(Err(error)) => Box::pin(stream::iter([Err(error)])),
             Err(_) => Box::pin(stream::iter([Err(ReadError::Closed)])),
         }))
     }

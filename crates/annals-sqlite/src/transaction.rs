@@ -14,7 +14,8 @@ impl SqliteStore {
     ///
     /// All guarantees of [`append`](annals_core::EventStore::append) hold once the transaction
     /// is committed; durability (S2) is what the connection's `synchronous` setting says, so
-    /// leave it at `FULL`. A failed append leaves the transaction as it was and usable. Begin
+    /// leave it at `FULL`. A refused append leaves the transaction as it was and usable; when the
+    /// disk fails, SQLite may have rolled back all of it, so give up the transaction then. Begin
     /// the transaction with `TransactionBehavior::Immediate`: SQLite lets one transaction write
     /// at a time, and one that began by reading may be too late to write.
     ///
@@ -67,10 +68,15 @@ impl SqliteStore {
             Ok(outcome)
         };
         let outcome = try_append();
-        transaction.execute_batch(match outcome {
+        // A full or failing disk makes SQLite roll back the whole transaction by itself; then
+        // there is no savepoint any more, and the first error is the one to tell.
+        if outcome.is_err() && transaction.is_autocommit() {
+            return outcome;
+        }
+        let end = match outcome {
             Ok(_) => "RELEASE annals_append",
             Err(_) => "ROLLBACK TO annals_append; RELEASE annals_append",
-        })?;
-        outcome
+        };
+        transaction.execute_batch(end).and(outcome)
     }
 }

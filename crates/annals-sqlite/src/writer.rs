@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals_core::{Append, AppendError, Clock, Fault, Position, Receipt};
+use annals_core::{Append, AppendError, Clock, Fault, Position, ReadError, Receipt};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, ErrorCode, Result};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use crate::append::{Appender, Outcome};
-use crate::fault::is_damage;
+use crate::fault::{is_damage, read_error};
 use crate::number::position;
 use crate::stream::{newest, newest_position};
 
@@ -32,7 +32,7 @@ pub(crate) enum Request {
     /// Stop, after everything asked before is done.
     Close(oneshot::Sender<()>),
     /// Tell where the log ends, behind everything asked before and before everything after.
-    Head(oneshot::Sender<Position>),
+    Head(Asker),
     /// Somebody subscribes from now on.
     Watch,
 }
@@ -43,7 +43,12 @@ pub(crate) struct Pending {
     /// Up to here its conditions are known to hold.
     pub(crate) checked: Position,
     pub(crate) answer: oneshot::Sender<std::result::Result<Receipt, AppendError>>,
+    /// Its place in the queue, free again when it is answered.
+    pub(crate) _room: OwnedSemaphorePermit,
 }
+
+/// Whoever wants to know where the log ends.
+pub(crate) type Asker = oneshot::Sender<std::result::Result<Position, ReadError>>;
 
 impl Pending {
     /// Its events, and their bytes.
@@ -85,7 +90,7 @@ impl Rhythm {
 /// What comes after a group.
 enum Next {
     Continue,
-    Tell(oneshot::Sender<Position>),
+    Tell(Asker),
     Stop(Option<oneshot::Sender<()>>),
 }
 
@@ -131,14 +136,13 @@ impl Writer {
             match next {
                 Next::Continue => {}
                 Next::Stop(done) => return Ok(done),
-                Next::Tell(asker) => match newest_position(connection) {
-                    Ok(head) => {
-                        self.publish(head);
-                        let _ = asker.send(position(head));
-                    }
-                    // Whoever asked hears that nobody answers.
-                    Err(error) => tracing::warn!(%error, "finding the log's end failed"),
-                },
+                Next::Tell(asker) => {
+                    let newest = newest_position(connection);
+                    newest.iter().for_each(|head| self.publish(*head));
+                    let head =
+                        newest.map(position).map_err(|error| read_error("finding the head", error));
+                    let _ = asker.send(head);
+                }
             }
         }
     }

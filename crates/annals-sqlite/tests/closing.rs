@@ -1,5 +1,7 @@
 //! What happens to those who wait when a store is closed.
 
+use std::time::Duration;
+
 use annals_core::{
     Append, AppendError, Data, EventStore, EventStoreExt, EventType, ExpectedVersion, NewEvent,
     Notice, Read, ReadError, StreamId, Subscribe,
@@ -49,4 +51,18 @@ async fn closing_ends_subscriptions() {
     store.close().await;
     assert!(matches!(subscription.next().await, Some(Err(ReadError::Closed))));
     assert!(subscription.next().await.is_none());
+}
+
+#[tokio::test]
+async fn dropping_the_store_ends_subscriptions_too() {
+    for from_head in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("annals.db")).unwrap();
+        let subscribe = if from_head { Subscribe::all().from_head() } else { Subscribe::all() };
+        let mut subscription = store.subscribe(subscribe);
+        assert!(matches!(subscription.next().await, Some(Ok(Notice::CaughtUp(_)))));
+        drop(store);
+        let end = tokio::time::timeout(Duration::from_secs(20), subscription.next()).await;
+        assert!(matches!(end.unwrap(), Some(Err(ReadError::Closed))), "from head: {from_head}");
+    }
 }

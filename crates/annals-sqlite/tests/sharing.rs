@@ -119,3 +119,22 @@ async fn an_append_does_not_wait_for_ever_for_another_process() {
     store.append(blocked).await.unwrap();
     assert_eq!(store.version_of(stream).await.unwrap().get(), 1);
 }
+
+/// An application's own file, without a write-ahead log, that the application is writing to.
+#[test]
+fn a_file_in_use_is_adopted_as_soon_as_it_is_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.db");
+    let mut application = Connection::open(&path).unwrap();
+    application.execute("CREATE TABLE users (id INTEGER PRIMARY KEY)", []).unwrap();
+    let lock = application.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+
+    let at_once = SqliteStore::options().busy_timeout(Duration::ZERO).open(&path);
+    assert!(at_once.is_err(), "the file is in use");
+    let opening = std::thread::spawn({
+        let path = path.clone();
+        move || SqliteStore::options().busy_timeout(Duration::from_secs(60)).open(&path)
+    });
+    lock.commit().unwrap();
+    opening.join().unwrap().unwrap();
+}
