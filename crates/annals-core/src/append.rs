@@ -102,6 +102,12 @@ impl Append {
         self.streams.iter().flat_map(|part| &part.events)
     }
 
+    /// The bytes of its events that count towards the limit.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.events().map(NewEvent::bytes).sum()
+    }
+
     /// Checks everything that can be checked without the log; every store does so before it
     /// writes anything (S8).
     ///

@@ -50,8 +50,7 @@ impl Limits {
         within("append_conditions_max", self.append_conditions_max, append.conditions.len())?;
         within("append_events_max", self.append_events_max, append.events().count())?;
         append.events().try_for_each(|event| self.check_event(event))?;
-        let bytes = append.events().map(NewEvent::bytes).sum();
-        within("append_bytes_max", self.append_bytes_max, bytes)?;
+        within("append_bytes_max", self.append_bytes_max, append.bytes())?;
         append.conditions.iter().try_for_each(|condition| self.check_query(&condition.query))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use annals_core::subscription::follow;
 use annals_core::{
     Append, AppendError, Clock, Conflict, EventStore, EventStream, Fault, Limits, ListStreams,
-    NewEvent, Position, Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe,
+    Position, Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe,
     SubscribeFrom, Subscription,
 };
 use async_trait::async_trait;
@@ -180,12 +180,11 @@ impl EventStore for SqliteStore {
         append.check(&self.shared.limits)?;
         let append = Arc::new(append);
         let checked = self.check_ahead(Arc::clone(&append)).await?;
-        let bytes = append.events().map(NewEvent::bytes).sum::<usize>();
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(QUEUE_BYTES_MAX);
+        let bytes = u32::try_from(append.bytes()).unwrap_or(u32::MAX).min(QUEUE_BYTES_MAX);
         let room = Arc::clone(&self.shared.queue).acquire_many_owned(bytes).await;
         let room = room.map_err(|_| AppendError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        let request = Request::Append(Pending { append, checked, answer, _room: room });
+        let request = Request::Append(Pending { append, checked, answer, room });
         self.shared.writer.send(request).map_err(|_| AppendError::Closed)?;
         answered.await.unwrap_or_else(|_| {
             Err(AppendError::Indeterminate(Fault::new("appending: the writer has stopped")))

@@ -43,19 +43,20 @@ pub(crate) struct Pending {
     /// Up to here its conditions are known to hold.
     pub(crate) checked: Position,
     pub(crate) answer: oneshot::Sender<std::result::Result<Receipt, AppendError>>,
-    /// Its place in the queue, free again when it is answered.
-    pub(crate) _room: OwnedSemaphorePermit,
+    /// Its place in the queue, a permit for each of its bytes, free again when it is answered.
+    pub(crate) room: OwnedSemaphorePermit,
 }
 
 /// Whoever wants to know where the log ends.
 pub(crate) type Asker = oneshot::Sender<std::result::Result<Position, ReadError>>;
 
 impl Pending {
-    /// Its events, and their bytes.
-    fn size(&self) -> (usize, usize) {
-        self.append
-            .events()
-            .fold((0, 0), |(events, bytes), event| (events + 1, bytes + event.bytes()))
+    fn events(&self) -> usize {
+        self.append.events().count()
+    }
+
+    fn bytes(&self) -> usize {
+        self.room.num_permits()
     }
 }
 
@@ -199,7 +200,7 @@ impl Writer {
 
     fn gather(&self, first: Pending) -> (Vec<Pending>, Next) {
         let deadline = self.rhythm.deadline();
-        let (mut events, mut bytes) = first.size();
+        let (mut events, mut bytes) = (first.events(), first.bytes());
         let mut group = vec![first];
         while events < GROUP_EVENTS_MAX && bytes < GROUP_BYTES_MAX {
             let request = if self.rhythm.is_complete(group.len()) {
@@ -209,9 +210,8 @@ impl Writer {
             };
             match request {
                 Some(Request::Append(pending)) => {
-                    let (more_events, more_bytes) = pending.size();
-                    events += more_events;
-                    bytes += more_bytes;
+                    events += pending.events();
+                    bytes += pending.bytes();
                     group.push(pending);
                 }
                 Some(Request::Close(done)) => return (group, Next::Stop(Some(done))),
