@@ -20,7 +20,7 @@ use crate::open::Options;
 use crate::query::find_after;
 use crate::reader::{Reader, Readers};
 use crate::stream::newest_position;
-use crate::writer::{Pending, Request, Rhythm, Writer};
+use crate::writer::{Answer, Pending, Request, Rhythm, Writer};
 use crate::{catalog, read};
 
 /// The most bytes of appends that wait for the writer; further callers wait before they ask.
@@ -183,7 +183,8 @@ impl EventStore for SqliteStore {
         let bytes = u32::try_from(append.bytes()).unwrap_or(u32::MAX).min(QUEUE_BYTES_MAX);
         let room = Arc::clone(&self.shared.queue).acquire_many_owned(bytes).await;
         let room = room.map_err(|_| AppendError::Closed)?;
-        let (answer, answered) = oneshot::channel();
+        let (caller, answered) = oneshot::channel();
+        let answer = Answer::to(caller);
         let request = Request::Append(Pending { append, checked, answer, room });
         self.shared.writer.send(request).map_err(|_| AppendError::Closed)?;
         answered.await.unwrap_or_else(|_| {

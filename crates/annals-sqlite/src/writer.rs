@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals_core::{Append, AppendError, Clock, Fault, Position, ReadError, Receipt};
+use annals_core::{Append, AppendError, Clock, Fault, Position, ReadError};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, ErrorCode, Result};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
@@ -42,9 +42,38 @@ pub(crate) struct Pending {
     pub(crate) append: Arc<Append>,
     /// Up to here its conditions are known to hold.
     pub(crate) checked: Position,
-    pub(crate) answer: oneshot::Sender<std::result::Result<Receipt, AppendError>>,
+    pub(crate) answer: Answer,
     /// Its place in the queue, a permit for each of its bytes, free again when it is answered.
     pub(crate) room: OwnedSemaphorePermit,
+}
+
+/// Where a caller waits for what came of its append.
+pub(crate) struct Answer {
+    caller: Option<oneshot::Sender<Outcome>>,
+    begun: bool,
+}
+
+impl Answer {
+    pub(crate) fn to(caller: oneshot::Sender<Outcome>) -> Self {
+        Self { caller: Some(caller), begun: false }
+    }
+
+    fn send(mut self, outcome: Outcome) {
+        if let Some(caller) = self.caller.take() {
+            // A caller that has gone away needs no answer.
+            let _ = caller.send(outcome);
+        }
+    }
+}
+
+impl Drop for Answer {
+    /// An append that was never begun is not stored, wherever in the queue it got lost. Of one
+    /// that was begun nobody knows.
+    fn drop(&mut self) {
+        if let Some(caller) = self.caller.take().filter(|_| !self.begun) {
+            let _ = caller.send(Err(AppendError::Closed));
+        }
+    }
 }
 
 /// Whoever wants to know where the log ends.
@@ -105,13 +134,8 @@ impl Writer {
                 None
             }
         };
-        // Whoever asked after the close has nothing stored, and may know it.
-        while let Ok(request) = self.requests.try_recv() {
-            if let Request::Append(pending) = request {
-                let _ = pending.answer.send(Err(AppendError::Closed));
-            }
-        }
-        // Closing the channel of heads ends every subscription.
+        // Closing the channel of heads ends every subscription, closing the one of requests
+        // answers whoever asked too late.
         drop(self);
         if let Some(closed) = closed {
             let _ = closed.send(());
@@ -179,21 +203,21 @@ impl Writer {
         appender: &mut Appender<'_>,
         first: Pending,
     ) -> Next {
-        let (group, next) = self.gather(first);
+        let (mut group, next) = self.gather(first);
+        group.iter_mut().for_each(|pending| pending.answer.begun = true);
         let outcomes = match self.store(connection, appender, &group) {
             Ok(outcomes) => outcomes,
             Err(failure) => {
                 appender.forget();
                 tracing::error!(error = %failure.to_append_error(), "storing appends failed");
                 for pending in group {
-                    let _ = pending.answer.send(Err(failure.to_append_error()));
+                    pending.answer.send(Err(failure.to_append_error()));
                 }
                 return if failure.is_final() { Next::Stop(None) } else { next };
             }
         };
         for (pending, outcome) in group.into_iter().zip(outcomes) {
-            // A caller that has gone away needs no answer.
-            let _ = pending.answer.send(outcome);
+            pending.answer.send(outcome);
         }
         next
     }
