@@ -1,6 +1,7 @@
 //! The chores of this repository: `cargo xtask` lists them.
 #![expect(clippy::print_stdout, reason = "a chore reports on the terminal")]
 
+mod postgres;
 mod resolve;
 mod suite;
 mod tidy;
@@ -13,12 +14,14 @@ usage: cargo xtask <chore>
 
   test      everything a change must pass, tests last
   tidy      the repository's own rules
+  postgres  a throwaway PostgreSQL for tests that are run one by one
   resolve   applications that use other SQLite or SQL crates beside Annals";
 
 fn main() -> ExitCode {
     let chore = std::env::args().nth(1);
     let root = root();
     let outcome = match chore.as_deref() {
+        Some("postgres") => postgres::run(),
         Some("resolve") => resolve::run(root),
         Some("test") => suite::run(root),
         Some("tidy") => tidy::run(root),

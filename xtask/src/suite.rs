@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::postgres::{self, Server};
 use crate::resolve;
 
 const DENY_VERSION: &str = "0.20.2";
@@ -15,6 +16,7 @@ const DENY_VERSION: &str = "0.20.2";
 /// Runs the whole suite and stops at the first failure.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let start = Instant::now();
+    timed("PostgreSQL", postgres::installed)?;
     timed("formatting", || cargo(root, "fmt --all --check"))?;
     timed("lints", || {
         cargo(root, "clippy --workspace --all-targets --all-features --locked -- -D warnings")
@@ -22,10 +24,12 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     timed("documentation", || documentation(root))?;
     timed("dependencies", || dependencies(root))?;
     timed("applications with other SQL crates", || resolve::run(root))?;
+    // However this program ends, the server ends with it.
+    let server = Server::start()?;
     let mut outcome = timed("examples in the documentation", || {
-        counted(root, "test --doc --workspace --all-features --locked")
+        counted(root, &server, "test --doc --workspace --all-features --locked")
     })?;
-    outcome += timed("tests", || tests(root))?;
+    outcome += timed("tests", || tests(root, &server))?;
     println!("everything took {} s", start.elapsed().as_secs());
     println!("{} passed, {} failed", outcome.passed, outcome.failed);
     Ok(())
@@ -86,13 +90,13 @@ fn dependencies(root: &Path) -> Result<()> {
     succeed(Command::new(deny).args(check.split_whitespace()).current_dir(root))
 }
 
-fn tests(root: &Path) -> Result<Outcome> {
+fn tests(root: &Path, server: &Server) -> Result<Outcome> {
     let what = "--workspace --all-features --locked";
     if installed("nextest") {
-        return counted(root, &format!("nextest run --profile ci {what}"));
+        return counted(root, server, &format!("nextest run --profile ci {what}"));
     }
     println!("cargo-nextest is not installed; cargo test does the same, more slowly");
-    counted(root, &format!("test {what} --lib --bins --tests --examples --no-fail-fast"))
+    counted(root, server, &format!("test {what} --lib --bins --tests --examples --no-fail-fast"))
 }
 
 /// How many tests passed and failed.
@@ -110,10 +114,12 @@ impl AddAssign for Outcome {
 }
 
 /// Runs tests, shows what they print, and adds up the runner's closing lines.
-fn counted(root: &Path, arguments: &str) -> Result<Outcome> {
+fn counted(root: &Path, server: &Server, arguments: &str) -> Result<Outcome> {
     let (reader, writer) = io::pipe()?;
     // The command holds the writing ends: it must be gone before reading can end.
-    let mut child = command(root, arguments).stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    let mut command = command(root, arguments);
+    command.env(annals_scratch::SHARED_SERVER, server.url());
+    let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
     let mut outcome = Outcome::default();
     for line in BufReader::new(reader).split(b'\n') {
         let line = line?;

@@ -1,5 +1,8 @@
 //! A server of its own, for tests that stop, pause or restart it.
 
+#[cfg(feature = "databases")]
+pub(crate) mod asynchronous;
+
 use std::fmt;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,7 +16,6 @@ use tempfile::TempDir;
 
 use crate::account::Account;
 use crate::binaries::Binaries;
-use crate::database::{Database, Server};
 use crate::error::Error;
 use crate::keeper::Keeper;
 
@@ -49,7 +51,7 @@ pub enum Mode {
 /// A PostgreSQL server with its files in a folder of its own, reachable on the loopback only.
 ///
 /// It is stopped and its folder removed when the value is dropped, and also when the process
-/// ends, however it ends.
+/// ends, however it ends. (Only the folder of a server that is stopped just then stays behind.)
 pub struct Cluster {
     home: Home,
     settings: Vec<(String, String)>,
@@ -59,26 +61,12 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts a server with these settings beside the usual ones, and returns when it accepts
-    /// connections. `postgresql.conf` has the names of the settings.
+    /// connections, which takes a second or two. `postgresql.conf` has the names of the settings.
     ///
     /// # Errors
     ///
     /// When PostgreSQL is missing or does not start; the message has its log.
-    pub async fn start(settings: &[(&str, &str)]) -> Result<Self, Error> {
-        let settings = owned(settings);
-        aside(move || Self::start_with(settings)).await
-    }
-
-    /// [`Cluster::start`] for a program without a runtime. It takes a second or two.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Cluster::start`].
     pub fn start_blocking(settings: &[(&str, &str)]) -> Result<Self, Error> {
-        Self::start_with(owned(settings))
-    }
-
-    fn start_with(settings: Vec<(String, String)>) -> Result<Self, Error> {
         let home = Home::new()?;
         let mut initdb = home.command("initdb");
         initdb.args(["--auth=trust", "--no-sync", "--encoding=UTF8"]);
@@ -87,7 +75,8 @@ impl Cluster {
         initdb.arg(if cfg!(target_os = "linux") { "--locale=C.UTF-8" } else { "--locale=C" });
         initdb.arg(home.data());
         finish("initdb", &mut initdb)?;
-        Self::start_in(home, settings)
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self::start_in(home, settings.iter().map(owned).collect())
     }
 
     fn start_in(home: Home, settings: Vec<(String, String)>) -> Result<Self, Error> {
@@ -118,43 +107,6 @@ impl Cluster {
     /// The folder of the server: its files are in `data`, what it logs is in `log`.
     pub fn directory(&self) -> &Path {
         self.home.folder.path()
-    }
-
-    /// A fresh, empty database in this server.
-    ///
-    /// # Panics
-    ///
-    /// When the server does not make one.
-    pub async fn database(&self) -> Database {
-        let server = Server::of_cluster(&self.url("postgres"), Arc::downgrade(&self.server));
-        let database = match server {
-            Ok(server) => Database::create_in(server).await,
-            Err(error) => Err(error),
-        };
-        database.unwrap_or_else(|error| panic!("{}", error.whole()))
-    }
-
-    /// A hot standby that follows this server, with the same settings.
-    ///
-    /// It is complete as of this call, and follows from there on. The server keeps what the
-    /// replica has not received, in a replication slot.
-    ///
-    /// # Errors
-    ///
-    /// When the copy cannot be made or does not start.
-    pub async fn replica(&self) -> Result<Self, Error> {
-        let (settings, port) = (self.settings.clone(), self.port);
-        aside(move || Self::follow(port, settings)).await
-    }
-
-    fn follow(port: u16, settings: Vec<(String, String)>) -> Result<Self, Error> {
-        let home = Home::new()?;
-        let mut copy = home.command("pg_basebackup");
-        copy.args(["-h", "127.0.0.1", "-U", SUPERUSER, "-w", "-p"]).arg(port.to_string());
-        copy.args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "-D"]).arg(home.data());
-        copy.args(["-C", "-S"]).arg(home.slot());
-        finish("pg_basebackup", &mut copy)?;
-        Self::start_in(home, settings)
     }
 
     /// Stops the server and returns when it has ended; its files stay. A paused server is
@@ -265,6 +217,7 @@ impl Running {
     }
 
     /// Whether somebody would answer now.
+    #[cfg(feature = "databases")]
     pub(crate) fn answers(&self) -> bool {
         self.lock().as_mut().is_some_and(|keeper| !keeper.paused() && keeper.runs())
     }
@@ -288,13 +241,6 @@ impl Home {
 
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
-    }
-
-    /// A name for what the folder's server is called elsewhere.
-    fn slot(&self) -> String {
-        let name = self.folder.path().file_name().unwrap_or_default().to_string_lossy();
-        let letters = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
-        letters.collect::<String>().to_ascii_lowercase()
     }
 
     fn command(&self, program: &str) -> Command {
@@ -340,16 +286,4 @@ fn is_not_gone(error: &Error) -> bool {
     let of_the_last =
         |says: &str| says.contains("is still in use") || says.contains("Is another postmaster");
     port_is_taken(error) || matches!(error, Error::Program { says, .. } if of_the_last(says))
-}
-
-fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
-    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
-
-/// Runs what blocks where it blocks nobody.
-pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::process;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{OnceLock, Weak};
+use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -14,11 +14,10 @@ use sqlx_core::raw_sql::raw_sql;
 use sqlx_core::sql_str::AssertSqlSafe;
 use sqlx_postgres::{PgConnectOptions, PgConnection};
 
-use crate::cluster::{Cluster, Running, aside};
+use crate::SHARED_SERVER;
+use crate::cluster::asynchronous::aside;
+use crate::cluster::{Cluster, Running};
 use crate::error::Error;
-
-/// The environment variable with the URL of a server in which databases may be created.
-pub const SHARED_SERVER: &str = "ANNALS_TEST_POSTGRES";
 
 /// How long the end of a test waits for its database to go.
 const DROP_PATIENCE: Duration = Duration::from_secs(20);
@@ -42,14 +41,19 @@ impl Database {
     ///
     /// When there is no server; the message says what to install or to set.
     pub async fn create() -> Self {
-        let database = match Server::shared().await {
+        Self::or_panic(Server::shared().await).await
+    }
+
+    /// A test has nothing better to do about an error than to end with it.
+    pub(crate) async fn or_panic(server: Result<Server, Error>) -> Self {
+        let database = match server {
             Ok(server) => Self::create_in(server).await,
             Err(error) => Err(error),
         };
         database.unwrap_or_else(|error| panic!("{}", error.whole()))
     }
 
-    pub(crate) async fn create_in(server: Server) -> Result<Self, Error> {
+    async fn create_in(server: Server) -> Result<Self, Error> {
         loop {
             // The number of a process comes back, and a server may outlive many.
             let counter = DATABASES.fetch_add(1, Ordering::Relaxed);
@@ -132,7 +136,7 @@ impl Server {
 
     fn at(url: &str) -> Result<Self, Error> {
         let options = PgConnectOptions::from_str(url)
-            .map_err(|source| Error::Address { variable: SHARED_SERVER, source })?;
+            .map_err(|source| Error::Address { variable: SHARED_SERVER, source: source.into() })?;
         Ok(Self { url: url.to_owned(), options, cluster: None })
     }
 
@@ -154,7 +158,7 @@ impl Server {
 
     fn failed(&self, what: &str, source: sqlx_core::Error) -> Error {
         let server = format!("{}:{}", self.options.get_host(), self.options.get_port());
-        Error::Server { server, what: what.to_owned(), source }
+        Error::Server { server, what: what.to_owned(), source: source.into() }
     }
 }
 
@@ -162,17 +166,13 @@ impl Server {
 fn own_server() -> Result<String, Error> {
     // It is never dropped. Its keeper notices the end of the process.
     static OWN: OnceLock<Cluster> = OnceLock::new();
-    static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let starting = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let cluster = match OWN.get() {
-        Some(cluster) => cluster,
-        None => {
-            let cluster = Cluster::start_blocking(&[])?;
-            OWN.get_or_init(|| cluster)
-        }
-    };
-    drop(starting);
-    Ok(cluster.url("postgres"))
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cluster) = OWN.get() {
+        return Ok(cluster.url("postgres"));
+    }
+    let cluster = Cluster::start_blocking(&[])?;
+    Ok(OWN.get_or_init(|| cluster).url("postgres"))
 }
 
 fn has_code(error: &sqlx_core::Error, code: &str) -> bool {

@@ -4,6 +4,8 @@ use std::io;
 
 use crate::binaries::{INSTALL, OLDEST_VERSION};
 
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why there is no server, or no database in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -57,7 +59,7 @@ pub enum Error {
         /// What was asked of it.
         what: String,
         /// What it answered.
-        source: sqlx_core::Error,
+        source: Cause,
     },
 
     /// The address of the shared server cannot be understood.
@@ -66,7 +68,7 @@ pub enum Error {
         /// The environment variable.
         variable: &'static str,
         /// What is wrong with it.
-        source: sqlx_core::Error,
+        source: Cause,
     },
 }
 
@@ -77,6 +79,7 @@ impl Error {
     }
 
     /// The message with everything that caused it, for a test that ends here.
+    #[cfg(feature = "databases")]
     pub(crate) fn whole(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);

@@ -75,6 +75,7 @@ impl Keeper {
         matches!(self.shell.try_wait(), Ok(None))
     }
 
+    #[cfg(feature = "databases")]
     pub(crate) fn paused(&self) -> bool {
         self.paused
     }

@@ -15,6 +15,7 @@
 mod account;
 mod binaries;
 mod cluster;
+#[cfg(feature = "databases")]
 mod database;
 mod error;
 mod keeper;
@@ -22,5 +23,9 @@ mod process;
 
 pub use binaries::{Binaries, OLDEST_VERSION};
 pub use cluster::{Cluster, Mode};
-pub use database::{Database, SHARED_SERVER};
+#[cfg(feature = "databases")]
+pub use database::Database;
 pub use error::Error;
+
+/// The environment variable with the URL of a server in which databases may be created.
+pub const SHARED_SERVER: &str = "ANNALS_TEST_POSTGRES";

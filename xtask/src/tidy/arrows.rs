@@ -21,7 +21,7 @@ const ARROWS: &[Arrows] = &[
     Arrows {
         from: "annals",
         to: &["annals-core", "annals-macros", "annals-postgres", "annals-sqlite"],
-        tests_to: &["annals-conformance"],
+        tests_to: &["annals-conformance", "annals-scratch"],
     },
     Arrows { from: "annals-api", to: &["annals-core"], tests_to: &[] },
     Arrows {
@@ -35,7 +35,7 @@ const ARROWS: &[Arrows] = &[
             "annals-server",
             "annals-sqlite",
         ],
-        tests_to: &[],
+        tests_to: &["annals-scratch"],
     },
     Arrows {
         from: "annals-client",
@@ -45,18 +45,28 @@ const ARROWS: &[Arrows] = &[
     Arrows { from: "annals-conformance", to: &["annals-core"], tests_to: &[] },
     Arrows { from: "annals-core", to: &[], tests_to: &["annals-conformance"] },
     Arrows { from: "annals-macros", to: &["annals-core"], tests_to: &[] },
-    Arrows { from: "annals-postgres", to: &["annals-core"], tests_to: &["annals-conformance"] },
+    Arrows {
+        from: "annals-postgres",
+        to: &["annals-core"],
+        tests_to: &["annals-conformance", "annals-scratch"],
+    },
+    Arrows { from: "annals-scratch", to: &[], tests_to: &[] },
     Arrows {
         from: "annals-server",
         to: &["annals", "annals-api", "annals-core"],
-        tests_to: &["annals-conformance", "annals-sqlite"],
+        tests_to: &["annals-conformance", "annals-scratch", "annals-sqlite"],
     },
-    Arrows { from: "annals-sqlite", to: &["annals-core"], tests_to: &["annals-conformance"] },
-    Arrows { from: "xtask", to: &[], tests_to: &[] },
+    Arrows {
+        from: "annals-sqlite",
+        to: &["annals-core"],
+        tests_to: &["annals-conformance", "annals-scratch"],
+    },
+    Arrows { from: "xtask", to: &["annals-scratch"], tests_to: &[] },
 ];
 
 /// What an example may know.
-const EXAMPLE: Arrows = Arrows { from: "an example", to: &["annals"], tests_to: &[] };
+const EXAMPLE: Arrows =
+    Arrows { from: "an example", to: &["annals"], tests_to: &["annals-scratch"] };
 
 /// The backends, which the framework names only behind a feature.
 const BACKENDS: &[&str] = &["annals-postgres", "annals-sqlite"];
@@ -201,6 +211,8 @@ mod tests {
         let in_tests = |name| Known { only_tests: true, ..on(name) };
         assert!(check("annals-core", "crates", in_tests("annals-conformance")).is_empty());
         assert_eq!(check("annals-sqlite", "crates", in_tests("annals-server")).len(), 1);
+        assert!(check("annals-postgres", "crates", in_tests("annals-scratch")).is_empty());
+        assert_eq!(check("annals-postgres", "crates", on("annals-scratch")).len(), 1);
     }
 
     #[test]
