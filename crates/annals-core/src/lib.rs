@@ -33,6 +33,7 @@ mod name;
 mod position;
 mod query;
 mod read;
+pub mod repeat;
 mod store;
 pub mod subscription;
 mod timestamp;

@@ -52,7 +52,8 @@ pub enum SubscribeFrom {
     /// After this position. When it lies beyond the log's end, nothing is delivered until the
     /// log has grown past it, and the first notice tells where the log is.
     After(Position),
-    /// At the end of the log as it is at the call: events appended later.
+    /// At the end of the log as it is when the first notice is asked for, which tells where that
+    /// was: events appended later.
     Head,
 }
 
@@ -101,12 +102,12 @@ pub fn follow(
     mut head: watch::Receiver<Position>,
     subscribe: Subscribe,
 ) -> Subscription {
-    let mut seen = match subscribe.from {
-        SubscribeFrom::After(position) => position,
-        SubscribeFrom::Head => *head.borrow(),
-    };
-    let query = subscribe.query;
+    let Subscribe { query, from } = subscribe;
     Box::pin(async_stream::stream! {
+        let mut seen = match from {
+            SubscribeFrom::After(position) => position,
+            SubscribeFrom::Head => *head.borrow(),
+        };
         let mut first = true;
         loop {
             let target = *head.borrow_and_update();

@@ -21,8 +21,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The earliest moment that can be written, in the year -9999.
-    pub const MIN: Self = Self(-377_705_023_201_000_000);
+    /// The earliest moment that can be written: RFC 3339 and most databases begin with the year 1.
+    pub const MIN: Self = Self(-62_135_596_800_000_000);
     /// The latest moment that can be written, in the year 9999.
     pub const MAX: Self = Self(253_402_207_200_999_999);
     /// 1970-01-01T00:00:00Z.
@@ -61,7 +61,7 @@ impl From<SystemTime> for Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = jiff::Timestamp::from_microsecond(self.0)
-            .expect("a Timestamp lies between MIN and MAX, which are jiff's own bounds");
+            .expect("a Timestamp lies between MIN and MAX, which jiff can hold");
         fmt::Display::fmt(&moment, f)
     }
 }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_bounds_are_jiffs_own() {
-        assert_eq!(Timestamp::MIN.0, jiff::Timestamp::MIN.as_microsecond());
+        assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00Z");
         assert_eq!(Timestamp::MAX.0, jiff::Timestamp::MAX.as_microsecond());
         assert_eq!(Timestamp::from_micros(i64::MAX), Timestamp::MAX);
         assert!(!Timestamp::from_micros(i64::MIN).to_string().is_empty());

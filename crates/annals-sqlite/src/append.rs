@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 
+use annals_core::repeat::{Stored, recognise};
 use annals_core::{
     Append, AppendError, Conflict, EventId, EventType, Invalid, NewEvent, Position, Receipt,
-    StreamId, StreamReceipt, Tags, Timestamp, Version,
+    StreamId, StreamReceipt, Tags, Timestamp,
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, Row};
 
@@ -28,15 +29,6 @@ pub(crate) struct Appender<'c> {
 
 /// How an append ended inside a transaction that can still be committed.
 pub(crate) type Outcome = std::result::Result<Receipt, AppendError>;
-
-/// What is stored of an event, as far as repeats are concerned.
-struct Stored {
-    position: i64,
-    stream: StreamId,
-    version: Version,
-    append_index: i64,
-    recorded_at: Timestamp,
-}
 
 impl<'c> Appender<'c> {
     pub(crate) fn new(connection: &'c Connection) -> Result<Self> {
@@ -108,40 +100,27 @@ impl<'c> Appender<'c> {
     ) -> Result<std::result::Result<Option<Receipt>, Invalid>> {
         let mut found = Vec::new();
         for event in append.events() {
-            if let Some(stored) = self.stored(event.id)? {
-                found.push((event.id, stored));
-            }
+            found.extend(self.stored(event.id)?);
         }
-        let Some((id, stored)) = found.first() else {
+        let Some(last) = found.last() else {
             return Ok(Ok(None));
         };
-        let invalid = Invalid::IdsPartlyStored { id: *id, position: position(stored.position) };
-        if found.len() < append.events().count() || !is_whole_append(append, &found) {
-            return Ok(Err(invalid));
-        }
-        // The stored append must end where this one ends.
-        let last = found.last().map_or(0, |(_, stored)| stored.position);
         let follower: Option<i64> = self
             .connection
             .prepare_cached("SELECT append_index FROM annals_events WHERE position = ?1")?
-            .query_row([last + 1], |row| row.get(0))
+            .query_row([stored_position(last.position) + 1], |row| row.get(0))
             .optional()?;
-        if follower.is_some_and(|index| index > 0) {
-            return Ok(Err(invalid));
-        }
-        let standing = found
-            .iter()
-            .map(|(_, stored)| (position(stored.position), &stored.stream, stored.version));
-        Ok(Ok(Receipt::of(stored.recorded_at, standing)))
+        Ok(recognise(append, &found, follower.is_some_and(|index| index > 0)))
     }
 
     fn stored(&mut self, id: EventId) -> Result<Option<Stored>> {
         let read = |row: &Row<'_>| {
             Ok(Stored {
-                position: row.get(0)?,
+                id,
+                position: position(row.get(0)?),
                 stream: StreamId::from_stored(row.get::<_, String>(1)?),
                 version: version(row.get(2)?),
-                append_index: row.get(3)?,
+                append_index: row.get::<_, u32>(3)?.into(),
                 recorded_at: Timestamp::from_micros(row.get(4)?),
             })
         };
@@ -261,15 +240,4 @@ impl<'c> Appender<'c> {
         self.types.insert(event_type.clone(), id);
         Ok(id)
     }
-}
-
-/// Whether the events found are one stored append, from its first event on, in the order and
-/// the streams that are given again.
-fn is_whole_append(append: &Append, found: &[(EventId, Stored)]) -> bool {
-    let streams =
-        append.streams.iter().flat_map(|part| part.events.iter().map(move |_| &part.stream));
-    let first = found.first().map_or(0, |(_, stored)| stored.position);
-    (0..).zip(found).zip(streams).all(|((index, (_, stored)), stream)| {
-        stored.append_index == index && stored.position == first + index && stored.stream == *stream
-    })
 }
