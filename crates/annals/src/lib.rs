@@ -95,7 +95,8 @@
 //! # The store
 //!
 //! Behind an [`Annals`] stands any [`EventStore`]: [`MemoryStore`] for tests and, with the
-//! feature `sqlite`, which is on by default, `SqliteStore` for a file.
+//! feature `sqlite`, which is on by default, `SqliteStore` for a file, and with the feature
+//! `postgres`, `PostgresStore` for a database.
 
 mod aggregate;
 mod command;
@@ -132,5 +133,7 @@ pub use annals_core::{
     Version,
 };
 
+#[cfg(feature = "postgres")]
+pub use annals_postgres::{self as postgres, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use annals_sqlite::{self as sqlite, SqliteStore};

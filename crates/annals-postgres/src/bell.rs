@@ -1,0 +1,78 @@
+//! Waking those who follow the log: here at once, in other processes by `NOTIFY`.
+//!
+//! A notification is sent after the commit, in a statement of its own: inside the transaction it
+//! would make all commits of the database wait for each other. It may be lost with the process;
+//! whoever listens also looks from time to time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx_core::query::query;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::connections::Connections;
+use crate::schema::SchemaName;
+
+/// Notifications are sent no more often than this by one process.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+#[derive(Debug)]
+pub(crate) struct Bell {
+    connections: Arc<Connections>,
+    channel: String,
+    /// Rings for those who follow the log in this process.
+    pub(crate) here: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: Option<Instant>,
+    under_way: bool,
+}
+
+/// The channel of a store's notifications.
+pub(crate) fn channel(schema: &SchemaName) -> String {
+    format!("annals_{schema}")
+}
+
+impl Bell {
+    pub(crate) fn new(connections: Arc<Connections>, schema: &SchemaName) -> Self {
+        let (here, state) = Default::default();
+        Self { connections, channel: channel(schema), here, state }
+    }
+
+    /// Something was committed.
+    pub(crate) fn appended(self: &Arc<Self>) {
+        self.here.notify_one();
+        let mut state = self.state.lock().expect("nobody panics while holding the bell");
+        if !state.under_way {
+            state.under_way = true;
+            let at = state.last.map(|last| last + INTERVAL);
+            tokio::spawn(Arc::clone(self).notify(at));
+        }
+    }
+
+    async fn notify(self: Arc<Self>, at: Option<Instant>) {
+        if let Some(at) = at {
+            sleep_until(at).await;
+        }
+        {
+            let mut state = self.state.lock().expect("nobody panics while holding the bell");
+            state.last = Some(Instant::now());
+            // Before it is sent: what is committed from now on needs another one.
+            state.under_way = false;
+        }
+        if let Err(error) = self.send().await {
+            tracing::debug!(%error, "notifying failed; listeners will see it when they look");
+        }
+    }
+
+    async fn send(&self) -> Result<(), sqlx_core::error::Error> {
+        let mut connection = self.connections.take().await?;
+        query("SELECT pg_notify($1, '')").bind(&self.channel).execute(&mut *connection).await?;
+        self.connections.give_back(connection);
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong: with a store that is opened, and from PostgreSQL's errors to the
+//! contract's.
+
+use std::error::Error as StdError;
+
+use annals_core::{AppendError, Fault, ReadError};
+use sqlx_core::error::{DatabaseError, Error};
+use sqlx_postgres::{PgDatabaseError, PgSeverity};
+
+use crate::schema::InvalidSchemaName;
+
+pub(crate) fn read_error(doing: &'static str, error: Error) -> ReadError {
+    if is_damage(&error) {
+        ReadError::Corrupt(Fault::because(doing, error))
+    } else {
+        ReadError::Unavailable(Fault::because(doing, error))
+    }
+}
+
+/// Of a statement that was sent and not answered by a receipt.
+pub(crate) fn append_error(doing: &'static str, error: Error) -> AppendError {
+    match outcome(&error) {
+        Outcome::Unknown => AppendError::Indeterminate(Fault::because(doing, error)),
+        Outcome::Refused if sqlstate(&error) == Some("0A000") => {
+            AppendError::Unsupported("appending at an isolation level other than read committed")
+        }
+        Outcome::Refused => read_error(doing, error).into(),
+    }
+}
+
+/// What is known about a transaction whose statement failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The server has rolled it back.
+    Refused,
+    /// It may have been committed.
+    Unknown,
+}
+
+/// An error that the server sends for a statement is sent before the commit. When the session
+/// ends (`FATAL`) or the connection does, the commit may have happened.
+pub(crate) fn outcome(error: &Error) -> Outcome {
+    match error {
+        Error::Database(error) => {
+            let severity = postgres(error.as_ref()).map(PgDatabaseError::severity);
+            match severity {
+                Some(PgSeverity::Fatal | PgSeverity::Panic) => Outcome::Unknown,
+                _ => Outcome::Refused,
+            }
+        }
+        Error::Encode(_) | Error::PoolTimedOut | Error::PoolClosed => Outcome::Refused,
+        _ => Outcome::Unknown,
+    }
+}
+
+/// Whether the event ids of an append met those of another one that was under way.
+pub(crate) fn is_id_taken(error: &Error) -> bool {
+    matches!(error, Error::Database(error) if error.constraint() == Some("events_id_key"))
+}
+
+/// Whether the database holds what no undamaged store can hold.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::ColumnDecode { .. } | Error::Decode(_) | Error::RowNotFound => true,
+        other => sqlstate(other).is_some_and(|code| {
+            // Corrupted data or index, or a stream that has a version twice.
+            code.starts_with("XX00") || (code == "23505" && !is_id_taken(other))
+        }),
+    }
+}
+
+pub(crate) fn sqlstate(error: &Error) -> Option<&str> {
+    match error {
+        Error::Database(error) => postgres(error.as_ref()).map(PgDatabaseError::code),
+        _ => None,
+    }
+}
+
+fn postgres(error: &dyn DatabaseError) -> Option<&PgDatabaseError> {
+    error.try_downcast_ref()
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The server cannot be reached, or refuses the connection.
+    #[error("cannot connect to PostgreSQL; check the address, the user and the password")]
+    Connect(#[source] Error),
+    /// The database has another encoding than UTF-8.
+    #[error("the database's encoding is {found}; create one with ENCODING 'UTF8'")]
+    Encoding {
+        /// Its encoding.
+        found: String,
+    },
+    /// The limits allow more than this store can do.
+    #[error("append_events_max is {given}; a PostgreSQL store can do at most {max}")]
+    Limits {
+        /// What was asked for.
+        given: usize,
+        /// The most that is possible.
+        max: usize,
+    },
+    /// The tables are not there, and this store was not to make them.
+    #[error("the schema {schema} has no tables of Annals; run `annals migrate` first")]
+    NotMigrated {
+        /// The schema.
+        schema: String,
+    },
+    /// The name of the schema is not valid.
+    #[error(transparent)]
+    Schema(#[from] InvalidSchemaName),
+    /// The log was restored without its sequence: positions would be given out again.
+    #[error(
+        "the log ends at position {newest}, but its sequence {sequence} is at {given_out} and \
+         would give positions out again; it was restored without its sequence. Run: \
+         SELECT setval('{sequence}', {needed})"
+    )]
+    SequenceBehind {
+        /// The last position of the log.
+        newest: i64,
+        /// The sequence.
+        sequence: String,
+        /// Where it is.
+        given_out: i64,
+        /// Where it must be at least.
+        needed: i64,
+    },
+    /// A statement failed.
+    #[error("cannot prepare the store")]
+    Sql(#[from] Error),
+    /// A newer version of this crate has changed the tables.
+    #[error("the store has schema version {found}, this build knows {known}; use a newer build")]
+    TooNew {
+        /// The version in the database.
+        found: i32,
+        /// The newest version this build knows.
+        known: i32,
+    },
+    /// The server is too old.
+    #[error("the server is PostgreSQL {found}; version 15 or newer is needed")]
+    Version {
+        /// Its version.
+        found: String,
+    },
+}
+
+/// An error's text and its sources, for errors that must be told to several callers.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    annals_core::error::Chain(error).to_string()
+}

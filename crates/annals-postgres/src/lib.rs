@@ -1,0 +1,38 @@
+//! The store of Annals on PostgreSQL 15 or newer.
+//!
+//! Many processes write to one log, each grouping the appends of its callers into few round
+//! trips, and readers never wait for writers nor miss what they wrote. An application's own rows
+//! and its events commit together: see [`PostgresStore::append_in`].
+//!
+//! Follow an append through the files: [`store`](PostgresStore) → `writer` → `append` →
+//! `schema/0001_events.sql`; a read: `store` → `read` → `query` → `row`; and a subscription:
+//! `subscribe` → `watermark`.
+
+mod append;
+mod bell;
+mod catalog;
+mod check;
+mod connections;
+mod fault;
+mod keys;
+mod moment;
+mod number;
+mod open;
+mod query;
+mod read;
+mod repeat;
+mod row;
+mod schema;
+mod sql;
+mod store;
+mod subscribe;
+mod transaction;
+mod view;
+mod watermark;
+mod writer;
+
+pub use fault::OpenError;
+pub use open::Options;
+pub use schema::{InvalidSchemaName, SchemaName};
+pub use store::{PostgresStore, WatermarkStatus};
+pub use watermark::Blocker;

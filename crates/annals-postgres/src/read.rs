@@ -1,0 +1,306 @@
+//! Reads: a page at a time, the next one under way while one is consumed.
+//!
+//! No statement and no transaction stays open between pages, so a slow consumer holds up nobody.
+//! A read along the log ends at the watermark, one along a stream at its last version, both as
+//! they were when the first page was read: a read is a snapshot all the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_core::{Direction, EventStream, Fault, Position, Read, ReadError, RecordedEvent, Scope};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use sqlx_core::error::Error;
+use sqlx_core::query::query_with;
+use sqlx_core::query_as::query_as;
+use sqlx_core::query_scalar::query_scalar;
+use sqlx_postgres::Postgres;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::connections::Connections;
+use crate::fault::read_error;
+use crate::number::{stored_position, stored_version};
+use crate::query::{Bounds, Track, page};
+use crate::row::{COLUMNS, Decoder, get};
+use crate::schema::SchemaName;
+use crate::watermark::Watermark;
+
+/// The first page is small: many readers want only a few events. It grows up to the last one …
+const PAGE_ROWS: [i64; 3] = [64, 256, 1_024];
+/// … or ends once its events have this many bytes.
+const PAGE_BYTES: i64 = 1024 * 1024;
+/// How soon to try again after a failure; it grows up to the second.
+const TRY_AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+
+/// Where events are read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) connections: Arc<Connections>,
+    /// Where the log is read, when that is not on the primary.
+    pub(crate) replica: Option<Connections>,
+    pub(crate) watermark: Watermark,
+    pub(crate) schema: SchemaName,
+    /// The last head that was seen.
+    pub(crate) head: watch::Receiver<Position>,
+    pub(crate) patience: Duration,
+}
+
+/// What to do when the server cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnFailure {
+    /// Try again for ever, from where the read stands.
+    Resume,
+    Tell,
+}
+
+/// The events that a checked read selects.
+pub(crate) fn read(source: Arc<Source>, read: Read, on_failure: OnFailure) -> EventStream {
+    let pages = stream::once(async move {
+        // Begins with the first event that is asked for, and ends when nobody asks any more.
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(Reader { source, on_failure, sender }.run(read));
+        stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|page| (page, receiver))
+        })
+    });
+    let pages = pages.flatten().map_ok(|page| stream::iter(page).map(Ok));
+    Box::pin(pages.try_flatten())
+}
+
+type Page = Vec<RecordedEvent>;
+
+struct Reader {
+    source: Arc<Source>,
+    on_failure: OnFailure,
+    sender: mpsc::Sender<Result<Page, ReadError>>,
+}
+
+/// Where a read stands.
+struct Cursor {
+    track: Track,
+    bounds: Bounds,
+    remaining: u64,
+    pages: usize,
+    /// Whether the end of a stream is still to be fixed.
+    open_end: bool,
+    on_replica: bool,
+}
+
+impl Reader {
+    async fn run(self, read: Read) {
+        let mut pause = TRY_AGAIN[0];
+        let mut cursor = None;
+        loop {
+            match self.next(&read, &mut cursor).await {
+                Ok(Some(page)) => {
+                    pause = TRY_AGAIN[0];
+                    if !page.is_empty() && self.sender.send(Ok(page)).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(ReadError::Unavailable(fault)) if self.on_failure == OnFailure::Resume => {
+                    tracing::warn!(%fault, "reading failed; trying again");
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        () = self.sender.closed() => return,
+                    }
+                    pause = (pause * 2).min(TRY_AGAIN[1]);
+                }
+                Err(error) => {
+                    let _ = self.sender.send(Err(error)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The next page; `None` at the end.
+    async fn next(
+        &self,
+        read: &Read,
+        cursor: &mut Option<Cursor>,
+    ) -> Result<Option<Page>, ReadError> {
+        let cursor = match cursor {
+            Some(cursor) => cursor,
+            None => cursor.insert(self.source.open(read).await?),
+        };
+        if cursor.is_at_end() {
+            return Ok(None);
+        }
+        self.source.page(cursor).await.map(Some)
+    }
+}
+
+impl Source {
+    /// Fixes the bounds of a read to what is there now.
+    async fn open(&self, read: &Read) -> Result<Cursor, ReadError> {
+        let mut cursor = match &read.scope {
+            Scope::Query(query) => {
+                let (head, on_replica) = self.end_of_log(read.up_to).await?;
+                let low = stored_position(read.after);
+                let high = stored_position(read.up_to.min(head));
+                Cursor::new(Track::of(query), low, high, read, on_replica)
+            }
+            Scope::Stream(stream) => {
+                let low = stored_version(read.from_version).saturating_sub(1).max(0);
+                let high = stored_version(read.to_version);
+                let track = Track::Stream(stream.clone(), Vec::new());
+                let mut cursor = Cursor::new(track, low, high, read, false);
+                cursor.open_end = true;
+                cursor
+            }
+        };
+        if matches!(cursor.track, Track::Stream(..))
+            && (cursor.on_log(read) || read.after > Position::START || read.up_to < Position::END)
+        {
+            self.by_version(&mut cursor, read).await?;
+        }
+        Ok(cursor)
+    }
+
+    /// Up to where the log can be read, and whether a replica has it.
+    async fn end_of_log(&self, up_to: Position) -> Result<(Position, bool), ReadError> {
+        let known = *self.head.borrow();
+        if up_to <= known && self.replica.is_none() {
+            return Ok((known, false));
+        }
+        let mark = self.watermark.covering(up_to).await?;
+        let Some(replica) = &self.replica else { return Ok((mark.head, false)) };
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let replayed = query_scalar::<_, bool>(
+                "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, true)",
+            );
+            let replayed = replayed.bind(&mark.lsn).fetch_one(replica.pool()).await;
+            if replayed.map_err(|error| read_error("asking the replica how far it is", error))? {
+                return Ok((mark.head, true));
+            }
+            if timeout_at(deadline, sleep(Duration::from_millis(2))).await.is_err() {
+                let doing = format!("waiting {:?} for the replica to catch up", self.patience);
+                return Err(ReadError::Unavailable(Fault::new(doing)));
+            }
+        }
+    }
+
+    /// Turns bounds by position into bounds by version.
+    async fn by_version(&self, cursor: &mut Cursor, read: &Read) -> Result<(), ReadError> {
+        let Track::Stream(stream, _) = &cursor.track else { return Ok(()) };
+        let (after, up_to) = match read.scope {
+            Scope::Query(_) => (cursor.bounds.low, cursor.bounds.high),
+            Scope::Stream(_) => (stored_position(read.after), stored_position(read.up_to)),
+        };
+        let select = "SELECT {schema}.version_at($1, $2), {schema}.version_at($1, $3)";
+        let ends = query_as::<Postgres, (i64, i64)>(self.schema.statement(select))
+            .bind(stream.as_str())
+            .bind(after)
+            .bind(up_to);
+        let connections = self.connections(cursor.on_replica);
+        let ends = async {
+            let mut connection = connections.take().await?;
+            let ends = ends.fetch_one(&mut *connection).await?;
+            connections.give_back(connection);
+            Ok(ends)
+        };
+        let (low, high) = ends.await.map_err(|error| read_error("reading a stream", error))?;
+        let by_position = matches!(read.scope, Scope::Query(_));
+        cursor.bounds.low = if by_position { low } else { cursor.bounds.low.max(low) };
+        cursor.bounds.high = if by_position { high } else { cursor.bounds.high.min(high) };
+        cursor.open_end = false;
+        Ok(())
+    }
+
+    fn connections(&self, on_replica: bool) -> &Connections {
+        match &self.replica {
+            Some(replica) if on_replica => replica,
+            _ => &self.connections,
+        }
+    }
+
+    async fn page(&self, cursor: &mut Cursor) -> Result<Page, ReadError> {
+        let connections = self.connections(cursor.on_replica);
+        let events = match self.fetch(connections, cursor).await {
+            Err(Error::Io(_)) => {
+                connections.distrust();
+                self.fetch(connections, cursor).await
+            }
+            fetched => fetched,
+        };
+        events.map_err(|error| read_error("reading events", error))
+    }
+
+    async fn fetch(&self, connections: &Connections, cursor: &mut Cursor) -> Result<Page, Error> {
+        cursor.bounds.rows = cursor.rows();
+        let (text, arguments) =
+            page(&cursor.track, &cursor.bounds, COLUMNS, cursor.open_end).finish(&self.schema)?;
+        let mut connection = connections.take().await?;
+        let mut decoder = Decoder::default();
+        let mut events = Vec::with_capacity(usize::try_from(cursor.bounds.rows).unwrap_or(0));
+        let mut last = None;
+        let mut rows = query_with(text, arguments).fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            if cursor.open_end && last.is_none() {
+                last = Some(get(&row, LAST_COLUMN)?);
+            }
+            events.push(decoder.decode(&row)?);
+        }
+        drop(rows);
+        connections.give_back(connection);
+        if let Some(last) = last {
+            cursor.bounds.high = cursor.bounds.high.min(last);
+        }
+        cursor.open_end = false;
+        cursor.pass(&events);
+        Ok(events)
+    }
+}
+
+/// Behind the event's own columns.
+const LAST_COLUMN: usize = 12;
+
+impl Cursor {
+    fn new(track: Track, low: i64, high: i64, read: &Read, on_replica: bool) -> Self {
+        let Read { direction, as_at, .. } = *read;
+        let bounds = Bounds { low, high, direction, as_at, rows: 0, bytes: PAGE_BYTES };
+        let remaining = read.limit.unwrap_or(u64::MAX);
+        Self { track, bounds, remaining, pages: 0, open_end: false, on_replica }
+    }
+
+    /// Whether the bounds are positions that must become versions.
+    fn on_log(&self, read: &Read) -> bool {
+        matches!((&self.track, &read.scope), (Track::Stream(..), Scope::Query(_)))
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.remaining == 0
+            || self.bounds.low >= self.bounds.high
+            || matches!(self.track, Track::Nowhere)
+    }
+
+    fn rows(&self) -> i64 {
+        let page = PAGE_ROWS[self.pages.min(PAGE_ROWS.len() - 1)];
+        i64::try_from(self.remaining).unwrap_or(i64::MAX).min(page)
+    }
+
+    /// Moves the near end past the events of a page.
+    fn pass(&mut self, events: &[RecordedEvent]) {
+        self.pages += 1;
+        let bytes: usize =
+            events.iter().map(|e| e.data.bytes.len() + e.metadata.as_json().len()).sum();
+        let reached = |count: usize, most: i64| i64::try_from(count).is_ok_and(|c| c >= most);
+        let is_full = reached(events.len(), self.bounds.rows) || reached(bytes, PAGE_BYTES);
+        self.remaining = match is_full {
+            true => self.remaining.saturating_sub(events.len() as u64),
+            false => 0,
+        };
+        let Some(last) = events.last() else { return };
+        let last = match self.track {
+            Track::Stream(..) => stored_version(last.version),
+            _ => stored_position(last.position),
+        };
+        match self.bounds.direction {
+            Direction::Forward => self.bounds.low = last,
+            Direction::Backward => self.bounds.high = last - 1,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The store: hands each call to the file that does it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use annals_core::{
+    Append, AppendError, Clock, EventStore, EventStream, Fault, Limits, ListStreams, Position,
+    Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe, Subscription,
+    Timestamp,
+};
+use async_trait::async_trait;
+use futures_util::stream;
+use sqlx_postgres::PgPool;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::bell::Bell;
+use crate::catalog::{self, Counted};
+use crate::connections::Connections;
+use crate::keys::Keys;
+use crate::open::Options;
+use crate::read::{OnFailure, Source, read};
+use crate::schema::SchemaName;
+use crate::watermark::{Blocker, Watermark};
+use crate::writer::{Pending, Queue, Writer};
+use crate::{OpenError, subscribe};
+
+/// The most bytes of appends that wait; further callers wait before they ask.
+const QUEUE_BYTES_MAX: u32 = 64 * 1024 * 1024;
+
+/// A log in a PostgreSQL database. Clones share it.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    schema: SchemaName,
+    clock: Option<Arc<dyn Clock>>,
+    limits: Limits,
+    writer: Arc<Writer>,
+    queue: Arc<Semaphore>,
+    counted: Counted,
+    pub(crate) source: Arc<Source>,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) head: watch::Sender<Position>,
+    pub(crate) poll: Duration,
+    /// Whether somebody looks for new events.
+    pub(crate) watched: Mutex<bool>,
+}
+
+/// How far readers are behind what is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WatermarkStatus {
+    /// Up to here the log can be read.
+    pub head: Position,
+    /// The last event that is committed.
+    pub newest: Position,
+    /// Transactions that have appended and are still open, the oldest first. Readers do not go
+    /// beyond the first of them.
+    pub blockers: Vec<Blocker>,
+}
+
+impl WatermarkStatus {
+    /// How long the oldest open transaction has held readers back; nothing when none does.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        match self.blockers.first() {
+            Some(blocker) if self.head < self.newest => blocker.age,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+impl PostgresStore {
+    /// Opens the store in a database, making its tables in the schema `annals` when they are not
+    /// there: `postgres://user:password@host:5432/database`.
+    ///
+    /// # Errors
+    /// As [`Options::connect`].
+    pub async fn connect(url: &str) -> Result<Self, OpenError> {
+        Self::options().connect(url).await
+    }
+
+    /// How to open a store otherwise.
+    pub fn options() -> Options {
+        Options::new()
+    }
+
+    pub(crate) fn start(options: Options, pool: PgPool) -> Self {
+        let Options { schema, clock, limits, patience, poll, lanes, replica, .. } = options;
+        let connections = Arc::new(Connections::new(pool));
+        let bell = Arc::new(Bell::new(Arc::clone(&connections), &schema));
+        let (head, known) = watch::channel(Position::START);
+        let writer = Arc::new(Writer {
+            connections: Arc::clone(&connections),
+            schema: schema.clone(),
+            clock: clock.clone(),
+            bell: Arc::clone(&bell),
+            patience,
+            lanes_max: lanes,
+            queue: Mutex::new(Queue::default()),
+            waiting: Mutex::new(HashMap::new()),
+            waiters: Writer::waiters(),
+        });
+        let source = Arc::new(Source {
+            watermark: Watermark::new(Arc::clone(&connections), schema.clone(), patience),
+            connections,
+            replica: replica.map(Connections::new),
+            schema: schema.clone(),
+            head: known,
+            patience,
+        });
+        let queue = Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize));
+        let (counted, watched) = Default::default();
+        let shared = Shared {
+            schema,
+            clock,
+            limits,
+            writer,
+            queue,
+            counted,
+            source,
+            bell,
+            head,
+            poll,
+            watched,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The schema of the store's tables.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaName {
+        &self.shared.schema
+    }
+
+    /// The pool the store takes its connections from.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        self.shared.source.connections.pool()
+    }
+
+    /// How far readers are, and who holds them back: the figure to watch, and what to tell the
+    /// person who is called because of it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn watermark(&self) -> Result<WatermarkStatus, ReadError> {
+        let watermark = &self.shared.source.watermark;
+        let blockers = watermark.blockers().await?;
+        let mark = watermark.now().await?;
+        Ok(WatermarkStatus { head: mark.head, newest: mark.newest, blockers })
+    }
+
+    /// Refuses further appends, waits for those that were asked for, and closes the pool.
+    pub async fn close(&self) {
+        let room = self.shared.queue.acquire_many(QUEUE_BYTES_MAX).await;
+        self.shared.queue.close();
+        drop(room);
+        self.pool().close().await;
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn moment(&self) -> Option<Timestamp> {
+        self.shared.clock.as_ref().map(|clock| clock.now())
+    }
+
+    pub(crate) fn expect_commit(&self) {
+        self.shared.bell.appended();
+    }
+}
+
+impl Shared {
+    pub(crate) fn publish(&self, head: Position) {
+        self.head.send_if_modified(|known| {
+            let moved = head > *known;
+            *known = head.max(*known);
+            moved
+        });
+    }
+
+    /// Whether anybody but the source itself looks at the head.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.head.receiver_count() > 1
+    }
+}
+
+#[async_trait]
+impl EventStore for PostgresStore {
+    fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        append.check(&self.shared.limits)?;
+        let bytes = u32::try_from(append.bytes()).unwrap_or(u32::MAX).clamp(1, QUEUE_BYTES_MAX);
+        let room = Arc::clone(&self.shared.queue).acquire_many_owned(bytes).await;
+        let room = room.map_err(|_| AppendError::Closed)?;
+        let keys = Keys::of(&self.shared.schema, &append);
+        let (answer, answered) = oneshot::channel();
+        let append = Arc::new(append);
+        self.shared.writer.submit(Pending { append, keys, answer, room });
+        answered.await.unwrap_or_else(|_| {
+            Err(AppendError::Indeterminate(Fault::new("appending: the store's runtime has ended")))
+        })
+    }
+
+    fn read(&self, bounds: Read) -> EventStream {
+        match bounds.check(&self.shared.limits) {
+            Ok(()) => read(Arc::clone(&self.shared.source), bounds, OnFailure::Tell),
+            Err(invalid) => Box::pin(stream::iter([Err(invalid.into())])),
+        }
+    }
+
+    fn subscribe(&self, bounds: Subscribe) -> Subscription {
+        match self.shared.limits.check_query(&bounds.query) {
+            Ok(()) => subscribe::subscribe(self, bounds),
+            Err(invalid) => Box::pin(stream::iter([Err(invalid.into())])),
+        }
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        let head = self.shared.source.watermark.covering(Position::END).await?.head;
+        self.shared.publish(head);
+        Ok(head)
+    }
+}
+
+#[async_trait]
+impl StreamCatalog for PostgresStore {
+    fn streams(&self, list: ListStreams) -> StreamInfos {
+        catalog::streams(Arc::clone(&self.shared.source), list)
+    }
+
+    async fn stats(&self) -> Result<Stats, ReadError> {
+        self.shared.counted.stats(&self.shared.source).await
+    }
+}

@@ -1,0 +1,67 @@
+//! Appending inside the application's own transaction.
+
+use annals_core::{Append, AppendError, EventStore, Receipt};
+use sqlx_postgres::PgConnection;
+
+use crate::PostgresStore;
+use crate::append::{Answer, Locks, send};
+use crate::fault::{append_error, read_error};
+use crate::keys::Keys;
+use crate::repeat::repeated;
+
+impl PostgresStore {
+    /// Performs an append inside a transaction on a connection of the application's own, to the
+    /// same database: events and rows are committed together, or not at all.
+    ///
+    /// All guarantees of [`append`](annals_core::EventStore::append) hold once the transaction is
+    /// committed. A refused append leaves the transaction as it was and usable; after any other
+    /// error PostgreSQL lets it only be rolled back.
+    ///
+    /// The transaction must be at the isolation level `read committed`, PostgreSQL's default. It
+    /// takes the append's streams for itself until it ends, and nobody reads the log beyond it
+    /// meanwhile (S5): append late, commit soon. Other transactions of the application, however
+    /// long, hold up nothing.
+    ///
+    /// ```no_run
+    /// use annals_core::{Append, Data, EventType, ExpectedVersion, NewEvent, StreamId};
+    /// use annals_postgres::PostgresStore;
+    /// use sqlx_core::query::query;
+    /// use sqlx_postgres::PgPool;
+    ///
+    /// # async fn create(pool: PgPool) -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = PostgresStore::options().over(pool.clone()).await?;
+    /// let mut transaction = pool.begin().await?;
+    /// query("INSERT INTO users (id, name) VALUES (1, 'Ada')").execute(&mut *transaction).await?;
+    /// let created = NewEvent::new(EventType::new("UserCreated")?, Data::json(r#"{"name":"Ada"}"#));
+    /// let append = Append::to(StreamId::new("user-1")?, ExpectedVersion::NoStream, [created]);
+    /// store.append_in(&mut transaction, &append).await?;
+    /// transaction.commit().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`append`](annals_core::EventStore::append); `Unsupported` at another isolation level,
+    /// `Unavailable` also when the server ended a deadlock with another transaction.
+    pub async fn append_in(
+        &self,
+        connection: &mut PgConnection,
+        append: &Append,
+    ) -> Result<Receipt, AppendError> {
+        const DOING: &str = "appending in the application's transaction";
+        append.check(self.limits())?;
+        let keys = Keys::of(self.schema(), append);
+        let answer =
+            send(connection, self.schema(), &[append], &keys, Locks::Wait, self.moment()).await;
+        let receipt = match answer.map_err(|error| append_error(DOING, error))? {
+            Answer::Done(mut outcomes) => outcomes.pop().expect("one outcome for one append")?,
+            Answer::Busy(_) | Answer::Stored => {
+                let repeated = repeated(connection, self.schema(), append).await;
+                let repeated = repeated.map_err(|error| read_error(DOING, error))??;
+                repeated.expect("the server has just found an id of it")
+            }
+        };
+        // Nobody knows when the application commits: whoever follows the log here looks soon.
+        self.expect_commit();
+        Ok(receipt)
+    }
+}

@@ -1,0 +1,156 @@
+//! How far the log can be read: up to the first transaction that has appended and is still open.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_core::{Fault, Position, ReadError};
+use sqlx_core::error::Error;
+use sqlx_core::query::query;
+use sqlx_core::query_as::query_as;
+use sqlx_postgres::Postgres;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::connections::Connections;
+use crate::fault::read_error;
+use crate::number::position;
+use crate::row::get;
+use crate::schema::SchemaName;
+
+/// How soon to look again when a transaction holds the watermark back; it grows up to the second.
+const LOOK_AGAIN: [Duration; 2] = [Duration::from_micros(500), Duration::from_millis(50)];
+
+/// How far the log is, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Every event at or before it can be read, and none will ever be added there.
+    pub(crate) head: Position,
+    /// The last event that is committed. It stands behind the head when a transaction that began
+    /// to append earlier is still open.
+    pub(crate) newest: Position,
+    /// A replica that has replayed the primary's log up to here has every event up to the head.
+    pub(crate) lsn: String,
+}
+
+/// A transaction that has appended and is still open: it holds the watermark back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Blocker {
+    /// The process id of its session on the server; 0 for a prepared transaction.
+    pub pid: i32,
+    /// How long it has been open.
+    pub age: Duration,
+    /// What the session calls itself.
+    pub application: String,
+    /// `active`, `idle in transaction`, …
+    pub state: String,
+    /// The statement it runs, or ran last, as far as this user may see it; at most 200 characters.
+    pub query: String,
+}
+
+impl std::fmt::Display for Blocker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pid, age, application, state, query } = self;
+        let age = age.as_secs_f64();
+        write!(
+            f,
+            "process {pid} ({application:?}, {state}) has appended in a transaction that is open \
+             for {age:.1} s; its last statement: {query}"
+        )
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Watermark {
+    connections: Arc<Connections>,
+    schema: SchemaName,
+    patience: Duration,
+}
+
+impl Watermark {
+    pub(crate) fn new(
+        connections: Arc<Connections>,
+        schema: SchemaName,
+        patience: Duration,
+    ) -> Self {
+        Self { connections, schema, patience }
+    }
+
+    pub(crate) async fn now(&self) -> Result<Mark, ReadError> {
+        let mark = match self.look().await {
+            Err(Error::Io(_)) => {
+                // The server was restarted, perhaps: looking again does no harm.
+                self.connections.distrust();
+                self.look().await
+            }
+            looked => looked,
+        };
+        mark.map_err(|error| read_error("finding the head of the log", error))
+    }
+
+    async fn look(&self) -> Result<Mark, Error> {
+        let select =
+            self.schema.statement("SELECT head, newest, lsn::text FROM {schema}.watermark()");
+        let mut connection = self.connections.take().await?;
+        let row = query(select).fetch_one(&mut *connection).await?;
+        self.connections.give_back(connection);
+        Ok(Mark {
+            head: position(get(&row, 0)?),
+            newest: position(get(&row, 1)?),
+            lsn: get(&row, 2)?,
+        })
+    }
+
+    /// Waits until everything that is committed now, as far as `up_to`, can be read.
+    ///
+    /// # Errors
+    /// `Unavailable` with the transactions that stand in the way, when patience has run out.
+    pub(crate) async fn covering(&self, up_to: Position) -> Result<Mark, ReadError> {
+        let deadline = Instant::now() + self.patience;
+        let first = self.now().await?;
+        let wanted = first.newest.min(up_to);
+        let (mut mark, mut pause) = (first, LOOK_AGAIN[0]);
+        while mark.head < wanted {
+            if timeout_at(deadline, sleep(pause)).await.is_err() {
+                return Err(self.stalled().await);
+            }
+            pause = (pause * 2).min(LOOK_AGAIN[1]);
+            mark = self.now().await?;
+        }
+        Ok(mark)
+    }
+
+    async fn stalled(&self) -> ReadError {
+        let doing = format!("waiting {:?} for the log's watermark", self.patience);
+        match self.blockers().await {
+            Ok(blockers) if !blockers.is_empty() => {
+                let who: Vec<_> = blockers.iter().map(ToString::to_string).collect();
+                ReadError::Unavailable(Fault::because(doing, who.join("; ")))
+            }
+            Ok(_) => ReadError::Unavailable(Fault::new(doing)),
+            Err(error) => error,
+        }
+    }
+
+    /// Who holds the watermark back, the oldest first.
+    pub(crate) async fn blockers(&self) -> Result<Vec<Blocker>, ReadError> {
+        type Row = (i32, Option<i64>, Option<String>, Option<String>, Option<String>);
+        let select = self.schema.statement(
+            "SELECT coalesce(m.pid, 0),
+                    (extract(epoch FROM clock_timestamp() - a.xact_start) * 1000000)::bigint,
+                    a.application_name, a.state, left(a.query, 200)
+             FROM {schema}.marks(coalesce(pg_sequence_last_value('{schema}.positions'::regclass), 0)) m
+             LEFT JOIN pg_stat_activity a ON a.pid = m.pid
+             ORDER BY m.floor",
+        );
+        let rows = query_as::<Postgres, Row>(select).fetch_all(self.connections.pool()).await;
+        let rows = rows.map_err(|error| read_error("looking for open transactions", error))?;
+        let blocker = |(pid, age, application, state, query): Row| Blocker {
+            pid,
+            age: Duration::from_micros(age.unwrap_or_default().max(0).unsigned_abs()),
+            application: application.unwrap_or_default(),
+            state: state.unwrap_or_else(|| "prepared".to_owned()),
+            query: query.unwrap_or_default(),
+        };
+        Ok(rows.into_iter().map(blocker).collect())
+    }
+}
