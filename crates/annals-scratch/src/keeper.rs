@@ -103,18 +103,25 @@ impl Keeper {
     pub(crate) fn pause(&mut self) -> Result<(), Error> {
         self.paused = true;
         let deadline = Instant::now() + DEADLINE;
+        let mut stopped = Vec::new();
         loop {
-            // The server first: it cannot make new ones then.
             let family = process::family(self.server)?;
+            let died = family.first().is_none_or(|first| first.id != self.server);
+            if died || Instant::now() > deadline {
+                // Those that it left must see that it is gone, and end.
+                stopped.into_iter().try_for_each(|process| send(process, Signal::CONT))?;
+                self.paused = false;
+                let state = if died { "gone" } else { "too busy to stand still" };
+                return Err(Error::State { state, instead: "look at its log" });
+            }
             let moving: Vec<_> = family.iter().filter(|process| !process.still).collect();
             if moving.is_empty() {
                 return Ok(());
             }
-            if Instant::now() > deadline {
-                return Err(Error::State { state: "still moving", instead: "look at its load" });
-            }
+            // The server comes first: it cannot make new ones then.
             for process in moving {
                 send(process.id, Signal::STOP)?;
+                stopped.push(process.id);
             }
             thread::park_timeout(BETWEEN_LOOKS);
         }

@@ -6,6 +6,8 @@
 # $1 is the server's folder, the rest is the command.
 folder=$1
 shift
+# A group of processes that loses its parent while one of them is paused is sent HUP.
+trap '' HUP INT TERM
 exec 3<&0 </dev/null
 "$@" >>"$folder/log" 2>&1 3<&- &
 server=$!
@@ -24,7 +26,7 @@ watcher=$!
 exec 3<&-
 wait "$server"
 status=$?
-kill "$watcher"
+kill -s KILL "$watcher"
 if [ -e "$folder/orphaned" ]; then
     rm -rf "$folder"
 fi
