@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use annals_scratch::{Cluster, Database, Mode};
+use annals_scratch::{Cluster, Database, Error, Mode};
 use sqlx_core::connection::Connection;
 use sqlx_core::query::query;
 use sqlx_core::query_scalar::query_scalar;
@@ -98,7 +98,12 @@ async fn a_server_that_was_killed_starts_again() {
     let text = std::fs::read_to_string(file).unwrap();
     let server = text.lines().next().unwrap();
     assert!(Command::new("sh").args(["-c", "kill -9 $0", server]).status().unwrap().success());
-    eventually("the server is gone and starts again", || cluster.start_again().is_ok());
+    let mut outcome = Ok(());
+    eventually("the server is seen to be gone", || {
+        outcome = cluster.start_again();
+        !matches!(outcome, Err(Error::State { .. }))
+    });
+    outcome.unwrap();
     let mut connection = connect(&cluster.url("postgres")).await;
     assert_eq!(count_of_rows(&mut connection).await.unwrap(), 1);
 }
