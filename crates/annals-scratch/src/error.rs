@@ -52,7 +52,7 @@ pub enum Error {
     },
 
     /// The server did not do as told.
-    #[error("the server at {server} failed to {what}")]
+    #[error("the server at {server} did not {what}; see that it runs and that its user may")]
     Server {
         /// Host and port.
         server: String,
@@ -84,8 +84,12 @@ impl Error {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let message = error.to_string();
+            // The driver's errors repeat their cause.
+            if !text.ends_with(&message) {
+                text.push_str(": ");
+                text.push_str(&message);
+            }
             cause = error.source();
         }
         text
