@@ -19,9 +19,9 @@ const AFTER_TIMELINE: i64 = 1 << 24;
 
 /// Refuses a server that cannot hold a store.
 pub(crate) async fn check_server(connection: &mut PgConnection) -> Result<(), OpenError> {
-    let (number, found, encoding) = query_as::<Postgres, (i32, String, String)>(
+    let (number, found, encoding, replays) = query_as::<Postgres, (i32, String, String, bool)>(
         "SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
-                current_setting('server_encoding')",
+                current_setting('server_encoding'), pg_is_in_recovery()",
     )
     .fetch_one(connection)
     .await?;
@@ -30,6 +30,9 @@ pub(crate) async fn check_server(connection: &mut PgConnection) -> Result<(), Op
     }
     if encoding != "UTF8" {
         return Err(OpenError::Encoding { found: encoding });
+    }
+    if replays {
+        return Err(OpenError::Replica);
     }
     Ok(())
 }

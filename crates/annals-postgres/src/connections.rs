@@ -3,9 +3,12 @@
 
 use std::sync::Mutex;
 
+use sqlx_core::connection::Connection;
 use sqlx_core::error::Error;
 use sqlx_core::pool::PoolConnection;
 use sqlx_postgres::{PgPool, Postgres};
+
+use crate::fault::is_connection_lost;
 
 /// How many idle connections are kept at hand; the pool has the others.
 const KEPT: usize = 4;
@@ -33,23 +36,46 @@ impl Connections {
         }
     }
 
+    /// Runs statements that only read; again on another connection when the first one turns out
+    /// to be broken, as all are after the server was restarted.
+    pub(crate) async fn read<T, F, Reading>(&self, statements: F) -> Result<T, Error>
+    where
+        F: Fn(PoolConnection<Postgres>) -> Reading,
+        Reading: Future<Output = (PoolConnection<Postgres>, Result<T, Error>)>,
+    {
+        let (mut connection, mut outcome) = statements(self.take().await?).await;
+        if outcome.as_ref().is_err_and(is_connection_lost) {
+            (connection, outcome) = statements(self.take_tested().await?).await;
+        }
+        if outcome.is_ok() {
+            self.give_back(connection);
+        }
+        outcome
+    }
+
+    /// A connection that has just answered: for trying again after another was found broken.
+    pub(crate) async fn take_tested(&self) -> Result<PoolConnection<Postgres>, Error> {
+        let idle = std::mem::take(
+            &mut *self.idle.lock().expect("nobody panics while holding the connections"),
+        );
+        // The pool looks whether they still work.
+        drop(idle);
+        loop {
+            let mut connection = self.pool.acquire().await?;
+            match connection.ping().await {
+                Ok(()) => return Ok(connection),
+                // The pool runs out of broken ones, and then makes new ones or says why not.
+                Err(_) => drop(connection.detach()),
+            }
+        }
+    }
+
     /// Gives back a connection whose statements have all been answered. One that is not given
     /// back goes to the pool, which looks whether it still works.
     pub(crate) fn give_back(&self, connection: PoolConnection<Postgres>) {
         let mut idle = self.idle.lock().expect("nobody panics while holding the connections");
         if idle.len() < KEPT {
             idle.push(connection);
-        }
-    }
-
-    /// After a connection broke: the idle ones have probably ended with it.
-    pub(crate) fn distrust(&self) {
-        let idle = std::mem::take(
-            &mut *self.idle.lock().expect("nobody panics while holding the connections"),
-        );
-        for connection in idle {
-            // Closed by the server already, or to be closed by it when it sees the socket go.
-            drop(connection.detach());
         }
     }
 }

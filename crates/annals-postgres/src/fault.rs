@@ -53,6 +53,14 @@ pub(crate) fn outcome(error: &Error) -> Outcome {
     }
 }
 
+/// Whether the session is gone; whoever only reads may try again with another one.
+pub(crate) fn is_connection_lost(error: &Error) -> bool {
+    match error {
+        Error::Io(_) | Error::Protocol(_) => true,
+        other => matches!(other, Error::Database(_)) && outcome(other) == Outcome::Unknown,
+    }
+}
+
 /// Whether the event ids of an append met those of another one that was under way.
 pub(crate) fn is_id_taken(error: &Error) -> bool {
     matches!(error, Error::Database(error) if error.constraint() == Some("events_id_key"))
@@ -107,6 +115,12 @@ pub enum OpenError {
         /// The schema.
         schema: String,
     },
+    /// The server replays another one's log.
+    #[error(
+        "the server is a replica; connect to the primary, and give the replica as an option to \
+         read from"
+    )]
+    Replica,
     /// The name of the schema is not valid.
     #[error(transparent)]
     Schema(#[from] InvalidSchemaName),

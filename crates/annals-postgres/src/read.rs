@@ -13,7 +13,7 @@ use sqlx_core::error::Error;
 use sqlx_core::query::query_with;
 use sqlx_core::query_as::query_as;
 use sqlx_core::query_scalar::query_scalar;
-use sqlx_postgres::Postgres;
+use sqlx_postgres::{PgConnection, Postgres};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -191,17 +191,15 @@ impl Source {
             Scope::Stream(_) => (stored_position(read.after), stored_position(read.up_to)),
         };
         let select = "SELECT {schema}.version_at($1, $2), {schema}.version_at($1, $3)";
-        let ends = query_as::<Postgres, (i64, i64)>(self.schema.statement(select))
-            .bind(stream.as_str())
-            .bind(after)
-            .bind(up_to);
-        let connections = self.connections(cursor.on_replica);
-        let ends = async {
-            let mut connection = connections.take().await?;
-            let ends = ends.fetch_one(&mut *connection).await?;
-            connections.give_back(connection);
-            Ok(ends)
-        };
+        let ends = self.connections(cursor.on_replica).read(async |mut connection| {
+            let ends = query_as::<Postgres, (i64, i64)>(self.schema.statement(select))
+                .bind(stream.as_str())
+                .bind(after)
+                .bind(up_to)
+                .fetch_one(&mut *connection)
+                .await;
+            (connection, ends)
+        });
         let (low, high) = ends.await.map_err(|error| read_error("reading a stream", error))?;
         let by_position = matches!(read.scope, Scope::Query(_));
         cursor.bounds.low = if by_position { low } else { cursor.bounds.low.max(low) };
@@ -218,41 +216,50 @@ impl Source {
     }
 
     async fn page(&self, cursor: &mut Cursor) -> Result<Page, ReadError> {
-        let connections = self.connections(cursor.on_replica);
-        let events = match self.fetch(connections, cursor).await {
-            Err(Error::Io(_)) => {
-                connections.distrust();
-                self.fetch(connections, cursor).await
-            }
-            fetched => fetched,
-        };
-        events.map_err(|error| read_error("reading events", error))
-    }
-
-    async fn fetch(&self, connections: &Connections, cursor: &mut Cursor) -> Result<Page, Error> {
         cursor.bounds.rows = cursor.rows();
-        let (text, arguments) =
-            page(&cursor.track, &cursor.bounds, COLUMNS, cursor.open_end).finish(&self.schema)?;
-        let mut connection = connections.take().await?;
-        let mut decoder = Decoder::default();
-        let mut events = Vec::with_capacity(usize::try_from(cursor.bounds.rows).unwrap_or(0));
-        let mut last = None;
-        let mut rows = query_with(text, arguments).fetch(&mut *connection);
-        while let Some(row) = rows.try_next().await? {
-            if cursor.open_end && last.is_none() {
-                last = Some(get(&row, LAST_COLUMN)?);
-            }
-            events.push(decoder.decode(&row)?);
-        }
-        drop(rows);
-        connections.give_back(connection);
-        if let Some(last) = last {
+        let place = &*cursor;
+        let fetched = self
+            .connections(cursor.on_replica)
+            .read(async |mut connection| {
+                let fetched = self.fetch(&mut connection, place).await;
+                (connection, fetched)
+            })
+            .await
+            .map_err(|error| read_error("reading events", error))?;
+        if let Some(last) = fetched.last_version {
             cursor.bounds.high = cursor.bounds.high.min(last);
         }
         cursor.open_end = false;
-        cursor.pass(&events);
-        Ok(events)
+        cursor.pass(&fetched.events);
+        Ok(fetched.events)
     }
+
+    async fn fetch(
+        &self,
+        connection: &mut PgConnection,
+        cursor: &Cursor,
+    ) -> Result<Fetched, Error> {
+        let (text, arguments) =
+            page(&cursor.track, &cursor.bounds, COLUMNS, cursor.open_end).finish(&self.schema)?;
+        let mut decoder = Decoder::default();
+        let capacity = usize::try_from(cursor.bounds.rows).unwrap_or(0);
+        let mut fetched = Fetched { events: Vec::with_capacity(capacity), last_version: None };
+        let mut rows = query_with(text, arguments).fetch(connection);
+        while let Some(row) = rows.try_next().await? {
+            if cursor.open_end && fetched.last_version.is_none() {
+                fetched.last_version = Some(get(&row, LAST_COLUMN)?);
+            }
+            fetched.events.push(decoder.decode(&row)?);
+        }
+        Ok(fetched)
+    }
+}
+
+/// A page as it comes from the server.
+struct Fetched {
+    events: Page,
+    /// Where the stream ended when the page was read, if that was asked for.
+    last_version: Option<i64>,
 }
 
 /// Behind the event's own columns.

@@ -7,7 +7,7 @@ use annals_core::{Fault, Position, ReadError};
 use sqlx_core::error::Error;
 use sqlx_core::query::query;
 use sqlx_core::query_as::query_as;
-use sqlx_postgres::Postgres;
+use sqlx_postgres::{PgConnection, Postgres};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connections::Connections;
@@ -76,23 +76,17 @@ impl Watermark {
     }
 
     pub(crate) async fn now(&self) -> Result<Mark, ReadError> {
-        let mark = match self.look().await {
-            Err(Error::Io(_)) => {
-                // The server was restarted, perhaps: looking again does no harm.
-                self.connections.distrust();
-                self.look().await
-            }
-            looked => looked,
-        };
-        mark.map_err(|error| read_error("finding the head of the log", error))
+        let mark = self.connections.read(async |mut connection| {
+            let mark = self.look(&mut connection).await;
+            (connection, mark)
+        });
+        mark.await.map_err(|error| read_error("finding the head of the log", error))
     }
 
-    async fn look(&self) -> Result<Mark, Error> {
+    async fn look(&self, connection: &mut PgConnection) -> Result<Mark, Error> {
         let select =
             self.schema.statement("SELECT head, newest, lsn::text FROM {schema}.watermark()");
-        let mut connection = self.connections.take().await?;
-        let row = query(select).fetch_one(&mut *connection).await?;
-        self.connections.give_back(connection);
+        let row = query(select).fetch_one(connection).await?;
         Ok(Mark {
             head: position(get(&row, 0)?),
             newest: position(get(&row, 1)?),

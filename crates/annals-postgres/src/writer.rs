@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use annals_core::{Append, AppendError, Clock, EventId, Fault, NewEvent, RecordedEvent};
 use sqlx_core::error::Error;
+use sqlx_core::pool::PoolConnection;
+use sqlx_postgres::Postgres;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep};
 
@@ -169,14 +171,21 @@ impl Writer {
         let mut unknown_since = None;
         let mut pause = SEND_AGAIN[0];
         loop {
-            let error = match self.send(appends, keys, locks).await {
+            let connection = match unknown_since {
+                None => self.connections.take().await,
+                Some(_) => self.connections.take_tested().await,
+            };
+            let sent = match connection {
+                Ok(connection) => self.send(connection, appends, keys, locks).await,
+                Err(error) => Err(Failure::Refused(error)),
+            };
+            let error = match sent {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Refused(error)) if unknown_since.is_none() => {
                     return Err(Failure::Refused(error));
                 }
                 Err(Failure::Refused(error) | Failure::Unknown(error)) => error,
             };
-            self.connections.distrust();
             let since = *unknown_since.get_or_insert_with(Instant::now);
             if since.elapsed() > self.patience {
                 return Err(Failure::Unknown(error));
@@ -189,11 +198,11 @@ impl Writer {
 
     async fn send(
         &self,
+        mut connection: PoolConnection<Postgres>,
         appends: &[&Append],
         keys: &Keys,
         locks: Locks,
     ) -> Result<Answer, Failure> {
-        let mut connection = self.connections.take().await.map_err(Failure::Refused)?;
         let moment = self.clock.as_ref().map(|clock| clock.now());
         let answer = send(&mut connection, &self.schema, appends, keys, locks, moment).await;
         if answer.is_ok() {
