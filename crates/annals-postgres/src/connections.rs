@@ -74,8 +74,16 @@ impl Connections {
     /// back goes to the pool, which looks whether it still works.
     pub(crate) fn give_back(&self, connection: PoolConnection<Postgres>) {
         let mut idle = self.idle.lock().expect("nobody panics while holding the connections");
-        if idle.len() < KEPT {
+        if idle.len() < KEPT && !self.pool.is_closed() {
             idle.push(connection);
         }
+    }
+
+    /// Closes the pool, which waits until every connection is back: those kept here too.
+    pub(crate) async fn close(&self) {
+        // Calling it marks the pool as closed, so that no more are kept.
+        let closing = self.pool.close();
+        self.idle.lock().expect("nobody panics while holding the connections").clear();
+        closing.await;
     }
 }
