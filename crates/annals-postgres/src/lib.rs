@@ -13,6 +13,7 @@ mod bell;
 mod catalog;
 mod check;
 mod connections;
+mod doctor;
 mod fault;
 mod keys;
 mod moment;
@@ -31,6 +32,7 @@ mod view;
 mod watermark;
 mod writer;
 
+pub use doctor::{Finding, Severity, diagnose};
 pub use fault::OpenError;
 pub use open::Options;
 pub use schema::{InvalidSchemaName, SchemaName};

@@ -86,37 +86,43 @@ fn branches(item: &QueryItem) -> Vec<Branch> {
 /// The statement for some events of a track, in order. When `with_last` is set every row also
 /// has, behind its columns, the version of the stream's last event.
 pub(crate) fn page(track: &Track, bounds: &Bounds, columns: &'static str, with_last: bool) -> Sql {
-    let by_version = matches!(track, Track::Stream(..));
+    let place = place(track);
     let mut sql = Sql::new();
     sql.push("SELECT ").push(columns);
     if let (true, Track::Stream(stream, _)) = (with_last, track) {
-        sql.push(", (SELECT l.version FROM {schema}.events l WHERE l.stream = ")
-            .bind(stream.as_str());
-        sql.push(" ORDER BY l.version DESC LIMIT 1)");
+        sql.push(", (SELECT l.version FROM {schema}.events l WHERE l.stream = ");
+        sql.bind(stream.as_str()).push(" ORDER BY l.version DESC LIMIT 1)");
     }
-    // How many bytes stand before each row ends the page where it is full, in the server.
-    sql.push(" FROM (SELECT e.*, sum(octet_length(e.data) + coalesce(octet_length(e.metadata::text), 0)) OVER (");
-    order(&mut sql, by_version, bounds.direction);
-    sql.push(" ROWS UNBOUNDED PRECEDING) - octet_length(e.data) - coalesce(octet_length(e.metadata::text), 0) AS bytes_before FROM ");
+    sql.push(" FROM (SELECT e.*, ").push(place).push(" AS place, ");
+    // How many bytes stand before each row: ends the page where it is full, in the server.
+    sql.push("sum(").push(BYTES).push(") OVER (");
+    order(&mut sql, place, bounds.direction);
+    sql.push(" ROWS UNBOUNDED PRECEDING) - ").push(BYTES).push(" AS bytes_before FROM ");
     source(&mut sql, track, bounds);
-    if let Some(moment) = bounds.as_at {
-        sql.push(" AND e.recorded_at <= ").bind(Moment(moment));
-    }
-    sql.push(" ");
-    order(&mut sql, by_version, bounds.direction);
+    as_at(&mut sql, bounds);
+    order(&mut sql, place, bounds.direction);
     sql.push(" LIMIT ").bind(bounds.rows);
-    sql.push(") e WHERE e.bytes_before < ").bind(bounds.bytes).push(" ");
-    order(&mut sql, by_version, bounds.direction);
+    sql.push(") e WHERE e.bytes_before < ").bind(bounds.bytes);
+    order(&mut sql, "e.place", bounds.direction);
     sql
 }
 
-fn order(sql: &mut Sql, by_version: bool, direction: Direction) {
-    sql.push(match (by_version, direction) {
-        (false, Direction::Forward) => "ORDER BY e.position",
-        (false, Direction::Backward) => "ORDER BY e.position DESC",
-        (true, Direction::Forward) => "ORDER BY e.version",
-        (true, Direction::Backward) => "ORDER BY e.version DESC",
-    });
+const BYTES: &str = "(octet_length(e.data) + coalesce(octet_length(e.metadata::text), 0))";
+
+/// What a track is in the order of, in words that let the planner see that it is.
+fn place(track: &Track) -> &'static str {
+    match track {
+        Track::Stream(..) => "e.version",
+        Track::One(Branch::Tags(_)) | Track::Merged(_) => "p.position",
+        _ => "e.position",
+    }
+}
+
+fn order(sql: &mut Sql, by: &'static str, direction: Direction) {
+    sql.push(" ORDER BY ").push(by);
+    if direction == Direction::Backward {
+        sql.push(" DESC");
+    }
 }
 
 /// `FROM … WHERE …`, with the events as `e`.
@@ -157,10 +163,7 @@ fn source(sql: &mut Sql, track: &Track, bounds: &Bounds) {
         Track::One(branch) => {
             sql.push("(");
             positions(sql, branch, bounds);
-            sql.push(match bounds.direction {
-                Direction::Forward => " ORDER BY 1",
-                Direction::Backward => " ORDER BY 1 DESC",
-            });
+            order(sql, "1", bounds.direction);
             events_of_positions(sql);
         }
         Track::Merged(branches) => {
@@ -168,11 +171,14 @@ fn source(sql: &mut Sql, track: &Track, bounds: &Bounds) {
             for (number, branch) in branches.iter().enumerate() {
                 sql.push(if number == 0 { "(" } else { ") UNION ALL (" });
                 positions(sql, branch, bounds);
+                // No more of a branch than a page has: else the planner would look at all of it.
+                let by = if matches!(branch, Branch::Stream(..)) { "e.version" } else { "1" };
+                order(sql, by, bounds.direction);
+                sql.push(" LIMIT ").bind(bounds.rows);
             }
-            sql.push(match bounds.direction {
-                Direction::Forward => ")) u ORDER BY u.position",
-                Direction::Backward => ")) u ORDER BY u.position DESC",
-            });
+            sql.push(")) u");
+            order(sql, "u.position", bounds.direction);
+            sql.push(" LIMIT ").bind(bounds.rows);
             events_of_positions(sql);
         }
         Track::Nowhere => {
@@ -217,8 +223,6 @@ fn positions(sql: &mut Sql, branch: &Branch, bounds: &Bounds) {
                 sql.push(")");
             }
         }
-        // Positions in the order of versions are in order, which the planner cannot know: so
-        // that it sorts no more than a page of them, each branch is held to one.
         Branch::Stream(stream, types) => {
             let name = stream.as_str();
             sql.push("SELECT e.position FROM {schema}.events e WHERE e.stream = ").bind(name);
@@ -226,15 +230,14 @@ fn positions(sql: &mut Sql, branch: &Branch, bounds: &Bounds) {
             sql.bind(bounds.low).push(") AND e.version <= {schema}.version_at(").bind(name);
             sql.push(", ").bind(bounds.high).push(")");
             any_type(sql, " AND e.type = ANY(", types);
-            if let Some(moment) = bounds.as_at {
-                sql.push(" AND e.recorded_at <= ").bind(Moment(moment));
-            }
-            sql.push(match bounds.direction {
-                Direction::Forward => " ORDER BY e.version LIMIT ",
-                Direction::Backward => " ORDER BY e.version DESC LIMIT ",
-            });
-            sql.bind(bounds.rows);
+            as_at(sql, bounds);
         }
+    }
+}
+
+fn as_at(sql: &mut Sql, bounds: &Bounds) {
+    if let Some(moment) = bounds.as_at {
+        sql.push(" AND e.recorded_at <= ").bind(Moment(moment));
     }
 }
 
@@ -242,12 +245,14 @@ fn by_type(sql: &mut Sql, name: &EventType, categories: &[Category], bounds: &Bo
     sql.push("e.type = ").bind(name.as_str()).push(" AND ");
     between(sql, "e.position > ", " AND e.position <= ", bounds);
     anywhere(sql, categories, &[]);
+    as_at(sql, bounds);
 }
 
 fn by_category(sql: &mut Sql, name: &Category, types: &[EventType], bounds: &Bounds) {
     sql.push("e.category = ").bind(name.as_str()).push(" AND ");
     between(sql, "e.position > ", " AND e.position <= ", bounds);
     any_type(sql, " AND e.type = ANY(", types);
+    as_at(sql, bounds);
 }
 
 fn between(sql: &mut Sql, low: &'static str, high: &'static str, bounds: &Bounds) {

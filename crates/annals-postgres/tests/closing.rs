@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use annals_core::{
-    AppendError, Data, EventStoreExt, EventType, ExpectedVersion, NewEvent, StreamId,
+    AppendError, Data, EventStore, EventStoreExt, EventType, ExpectedVersion, NewEvent, StreamId,
 };
 use annals_postgres::PostgresStore;
 use annals_scratch::Database;
@@ -20,6 +20,9 @@ async fn a_closed_store_has_given_its_connections_back_and_refuses_appends() {
         store.append_to(StreamId::from_static("a-1"), ExpectedVersion::Any, [event])
     };
     append().await.expect("the store is open");
+    // The store keeps more than one connection from now on.
+    let (one, another) = tokio::join!(store.head(), store.head());
+    one.and(another).expect("the store is open");
     timeout(DEADLINE, store.close()).await.expect("no connection is kept");
     assert_eq!(store.pool().size(), 0);
     let refused = append().await.expect_err("the store is closed");
