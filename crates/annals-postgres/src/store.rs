@@ -160,7 +160,7 @@ impl PostgresStore {
         let room = self.shared.queue.acquire_many(QUEUE_BYTES_MAX).await;
         self.shared.queue.close();
         drop(room);
-        self.pool().close().await;
+        self.shared.source.connections.close().await;
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
