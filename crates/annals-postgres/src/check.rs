@@ -12,8 +12,9 @@ use crate::schema::SchemaName;
 /// 15.0, as `server_version_num` counts.
 const VERSION_MIN: i32 = 150_000;
 /// By how much the sequence is advanced in a cluster the log did not grow in: more groups than
-/// were ever appended after the backup was taken, few enough to do it two thousand times.
-const AFTER_RESTORE: i64 = 1 << 40;
+/// were ever appended after the backup was taken, few enough to do it hundreds of times before
+/// positions outgrow what JSON numbers carry exactly.
+const AFTER_RESTORE: i64 = 1 << 32;
 /// The same after a change of timeline in the same cluster: a failover, or a restored backup.
 const AFTER_TIMELINE: i64 = 1 << 24;
 
