@@ -12,10 +12,16 @@ use crate::schema::InvalidSchemaName;
 pub(crate) fn read_error(doing: &'static str, error: Error) -> ReadError {
     if is_damage(&error) {
         ReadError::Corrupt(Fault::because(doing, error))
+    } else if matches!(sqlstate(&error), Some("26000" | "42P05")) {
+        ReadError::Unavailable(Fault::because(format!("{doing}: {LOST_STATEMENTS}"), error))
     } else {
         ReadError::Unavailable(Fault::because(doing, error))
     }
 }
+
+/// A prepared statement that is not there, or there already.
+const LOST_STATEMENTS: &str = "a pooler between here and the server mixes up prepared statements; \
+     PgBouncer keeps them from version 1.21 on, with max_prepared_statements above 0";
 
 /// Of a statement that was sent and not answered by a receipt.
 pub(crate) fn append_error(doing: &'static str, error: Error) -> AppendError {

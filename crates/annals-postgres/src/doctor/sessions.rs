@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use annals_core::ReadError;
+use annals_core::{Position, ReadError};
 use sqlx_core::error::Error;
 use sqlx_core::query_as::query_as;
 use sqlx_postgres::{PgConnection, Postgres};
 
-use super::{DOING, Finding, literal, span};
+use super::{DOING, Finding, Severity, literal, span};
 use crate::fault::read_error;
 use crate::watermark::{Blocker, Watermark};
 
@@ -24,16 +24,9 @@ pub(super) async fn blockers(
 ) -> Result<(), ReadError> {
     let blockers = watermark.blockers().await?;
     let mark = watermark.now().await?;
-    let (head, newest) = (mark.head, mark.newest);
-    let is_behind = head < newest;
+    let is_behind = mark.head < mark.newest;
     let lag = blockers.first().filter(|_| is_behind).map_or(Duration::ZERO, |first| first.age);
-    let what = format!("head {head}, newest {newest}, lag {}", span(lag));
-    findings.push(if is_behind && lag > APPENDING_MAX {
-        let what = format!("{what}: reads of the whole log fail, and subscriptions wait");
-        Finding::problem("watermark", what).advise("end the transactions that are named below")
-    } else {
-        Finding::ok("watermark", what)
-    });
+    findings.push(of_watermark(mark.head, mark.newest, lag));
     for blocker in &blockers {
         let prepared = match blocker.pid {
             0 => prepared(connection).await.map_err(|error| read_error(DOING, error))?,
@@ -44,37 +37,39 @@ pub(super) async fn blockers(
     Ok(())
 }
 
+fn of_watermark(head: Position, newest: Position, lag: Duration) -> Finding {
+    let what = format!("head {head}, newest {newest}, lag {}", span(lag));
+    if lag > APPENDING_MAX {
+        let what = format!("{what}: reads of the whole log fail, and subscriptions wait");
+        Finding::problem("watermark", what).advise("end the transactions that are named below")
+    } else {
+        Finding::ok("watermark", what)
+    }
+}
+
 fn of_blocker(blocker: &Blocker, is_behind: bool, prepared: &[Prepared]) -> Finding {
     let Blocker { pid, age, application, state, query } = blocker;
-    // Of sessions of others a user without rights sees neither.
-    let is_hidden = *pid != 0 && query == "<insufficient privilege>";
-    let state = if is_hidden { "hidden" } else { state };
-    let (what, advice) = if *pid == 0 {
+    let matters = if is_behind { Severity::Problem } else { Severity::Warning };
+    if *pid == 0 {
         let names: Vec<_> = prepared.iter().map(|(name, ..)| literal(name)).collect();
-        let what = "a prepared transaction has appended and is not ended".to_owned();
-        (
-            what,
-            format!(
-                "it is one of {}; run: COMMIT PREPARED … or ROLLBACK PREPARED …",
-                names.join(", ")
-            ),
-        )
-    } else {
-        let what = format!(
-            "process {pid} has appended in a transaction that is open for {}; application \
-             {application:?}, state {state}, last statement: {query}",
-            if is_hidden { "some time".to_owned() } else { span(*age) }
-        );
-        (what, format!("if it does not end by itself, run: SELECT pg_terminate_backend({pid});"))
-    };
-    let subject = if *pid == 0 { "blocker".to_owned() } else { format!("blocker {pid}") };
-    if *age <= APPENDING_MAX && *pid != 0 && !is_hidden {
-        Finding::note(&subject, what).advise(advice)
-    } else if is_behind {
-        Finding::problem(&subject, what).advise(advice)
-    } else {
-        Finding::warning(&subject, what).advise(advice)
+        let what = "a prepared transaction has appended and is not ended";
+        let names = names.join(", ");
+        let advice = format!("it is one of {names}; run: COMMIT PREPARED … or ROLLBACK PREPARED …");
+        return Finding::new(matters, "blocker", what).advise(advice);
     }
+    // What other users do, and since when, is hidden from a user without rights.
+    let is_hidden = query == "<insufficient privilege>";
+    let (severity, since, state) = match age {
+        _ if is_hidden => (Severity::Warning, "some time".to_owned(), "hidden"),
+        age if *age <= APPENDING_MAX => (Severity::Note, span(*age), &**state),
+        age => (matters, span(*age), &**state),
+    };
+    let what = format!(
+        "process {pid} has appended in a transaction that is open for {since}; application \
+         {application:?}, state {state}, last statement: {query}"
+    );
+    let end = format!("if it does not end by itself, run: SELECT pg_terminate_backend({pid});");
+    Finding::new(severity, &format!("blocker {pid}"), what).advise(end)
 }
 
 pub(super) async fn look(
@@ -170,4 +165,29 @@ async fn prepared(connection: &mut PgConnection) -> Result<Vec<Prepared>, Error>
     )
     .fetch_all(connection)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_readers_back_for_long_is_a_problem() {
+        let of = |seconds, is_behind, pid, query: &str| {
+            let (age, query) = (Duration::from_secs(seconds), query.to_owned());
+            let (application, state) = ("slow".to_owned(), "active".to_owned());
+            let blocker = Blocker { pid, age, application, state, query };
+            of_blocker(&blocker, is_behind, &[]).severity
+        };
+        assert_eq!(of(1, true, 7, "SELECT 1"), Severity::Note);
+        assert_eq!(of(11, false, 7, "SELECT 1"), Severity::Warning);
+        assert_eq!(of(11, true, 7, "SELECT 1"), Severity::Problem);
+        assert_eq!(of(0, false, 0, ""), Severity::Warning);
+        assert_eq!(of(0, true, 0, ""), Severity::Problem);
+        assert_eq!(of(0, true, 7, "<insufficient privilege>"), Severity::Warning);
+
+        let mark = |lag| of_watermark(Position::new(1), Position::new(2), Duration::from_secs(lag));
+        assert_eq!(mark(10).severity, Severity::Ok);
+        assert_eq!(mark(11).severity, Severity::Problem);
+    }
 }

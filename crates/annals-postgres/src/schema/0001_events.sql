@@ -178,7 +178,9 @@ CREATE FUNCTION {schema}.append(
     -- For each condition: the position of an event that breaks it, or 0.
     OUT broken bigint[]
 )
-LANGUAGE plpgsql VOLATILE
+-- With its owner's rights: whoever may call it needs none on the tables, and so cannot write to
+-- them otherwise.
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     appends   constant integer := cardinality(append_parts);
@@ -306,6 +308,8 @@ BEGIN
             WHERE starts[e.part] >= 0;
     END IF;
 END $$;
+
+REVOKE EXECUTE ON FUNCTION {schema}.append FROM PUBLIC;
 
 -- Where a reader that starts now may read up to: no transaction that is still open will ever
 -- commit an event at or before the head. The newest event may stand behind it.
