@@ -25,14 +25,14 @@ pub(crate) async fn run(args: args::Append, mut output: Output) -> Result<(), Fa
     match args.from {
         Some(ref file) => {
             let lines = open(file)?;
-            let opened = location.open_or_create()?;
+            let opened = location.open_or_create().await?;
             let outcome = append_lines(&opened.store(), lines, &mut output).await;
             opened.close().await;
             outcome
         }
         None => {
             let append = one(&args)?;
-            let opened = location.open_or_create()?;
+            let opened = location.open_or_create().await?;
             let outcome = append_one(&opened.store(), append, &mut output).await;
             opened.close().await;
             outcome

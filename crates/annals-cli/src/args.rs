@@ -7,7 +7,7 @@ use annals_core::Version;
 use annals_core::{Category, EventId, EventType, ExpectedVersion, StreamId, Tag, Timestamp};
 use clap::{Args, Parser, Subcommand};
 
-use crate::location::Location;
+use crate::location::{Argument, Location};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage or refused as invalid, 3 conflict (the stream has \
@@ -45,8 +45,17 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Store {
-    /// Where the events are: sqlite:PATH, or memory: for a log that is gone in the end.
-    #[arg(long = "store", env = "ANNALS_STORE", default_value = "sqlite:annals.db")]
+    /// Where the events are: sqlite:PATH, postgres://USER@HOST:PORT/DATABASE?schema=NAME, or
+    /// memory: for a log that is gone in the end. Other users of the machine can see arguments:
+    /// leave a password out and set PGPASSWORD or ~/.pgpass, or put the whole into ANNALS_STORE.
+    #[arg(
+        long = "store",
+        value_name = "STORE",
+        env = "ANNALS_STORE",
+        hide_env_values = true,
+        default_value = "sqlite:annals.db",
+        value_parser = Argument
+    )]
     pub(crate) location: Location,
 }
 
@@ -192,6 +201,10 @@ pub(crate) struct Demo {
     /// The directory of the bank's store; an existing one is continued.
     #[arg(long, default_value = "annals-demo")]
     pub(crate) dir: PathBuf,
+    /// The bank's store itself, named as for the other commands; an existing one is continued.
+    /// ANNALS_STORE is not looked at.
+    #[arg(long, value_name = "STORE", value_parser = Argument, conflicts_with = "dir")]
+    pub(crate) store: Option<Location>,
     /// Where to listen, on loopback; port 0 takes a free one and prints it. [default:
     /// 127.0.0.1:4470, or a free port when that is taken]
     #[arg(long, value_name = "ADDR:PORT")]

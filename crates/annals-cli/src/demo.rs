@@ -29,10 +29,12 @@ const STATUS_MILLIS: u64 = 500;
 
 pub(crate) async fn run(args: args::Demo, mut output: Output) -> Result<(), Failure> {
     let listener = listener(args.listen).await?;
-    std::fs::create_dir_all(&args.dir)
-        .map_err(|error| Failure::because(format!("making {}", args.dir.display()), &error))?;
-    let location = Location::Sqlite(args.dir.join("annals.db"));
-    let opened = location.open_or_create()?;
+    let location = location(&args);
+    if args.store.is_none() {
+        std::fs::create_dir_all(&args.dir)
+            .map_err(|error| Failure::because(format!("making {}", args.dir.display()), &error))?;
+    }
+    let opened = location.open_or_create().await?;
     let started = Started::new(&listener, &location.to_string())?;
     let feed = feed(&args, opened.store());
 
@@ -49,10 +51,19 @@ pub(crate) async fn run(args: args::Demo, mut output: Output) -> Result<(), Fail
         .map_err(|error| Failure::because("serving", &error))?;
     opened.close().await;
     outcome?;
-    note(&format!(
-        "stopped; everything acknowledged is in {location}, and the next demo goes on there"
-    ));
+    note(&match location {
+        Location::Memory => "stopped; the log was in memory and is gone".to_owned(),
+        _ => format!(
+            "stopped; everything acknowledged is in {location}, and the next demo goes on there"
+        ),
+    });
     Ok(())
+}
+
+/// Where the bank's log is.
+fn location(args: &args::Demo) -> Location {
+    let in_the_folder = || Location::Sqlite(args.dir.join("annals.db"));
+    args.store.clone().unwrap_or_else(in_the_folder)
 }
 
 /// Opens the bank, tells what to try, and keeps it busy until told to stop.
@@ -158,11 +169,8 @@ fn announce(
 /// Commands that work when pasted.
 fn things_to_try(args: &args::Demo, started: &Started) -> Vec<String> {
     let url = &started.url;
-    let annals = std::env::args().next();
-    let annals = quoted(annals.as_deref().unwrap_or("annals"));
-    let store = quoted(&started.store);
     let last = args.accounts;
-    vec![
+    let mut lines = vec![
         format!("curl {url}/v1/stats"),
         format!("curl {url}/v1/streams/account-1"),
         format!("curl '{url}/v1/streams/account-{last}?direction=backward&limit=1'"),
@@ -173,14 +181,24 @@ fn things_to_try(args: &args::Demo, started: &Started) -> Vec<String> {
              -d '{{\"type\":\"MoneyDeposited\",\"data\":{{\"amount\":500}}}}'"
         ),
         format!("curl -N '{url}/v1/tail?from=head'"),
-        format!("{annals} stats --store {store}"),
-        format!("{annals} tail account-1 --store {store}"),
-    ]
+    ];
+    let store = match location(args) {
+        // Nobody else can look into it.
+        Location::Memory => return lines,
+        // A password comes from where it belongs; it must not get into the shell's history.
+        Location::Postgres(address) => address.without_password(""),
+        location @ Location::Sqlite(_) => location.to_string(),
+    };
+    let annals = std::env::args().next();
+    let (annals, store) = (quoted(annals.as_deref().unwrap_or("annals")), quoted(&store));
+    lines.push(format!("{annals} stats --store {store}"));
+    lines.push(format!("{annals} tail account-1 --store {store}"));
+    lines
 }
 
 /// A word for a shell.
 fn quoted(word: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@".contains(&byte);
     if word.bytes().all(is_plain) {
         word.to_owned()
     } else {

@@ -19,9 +19,8 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(is_json: bool) -> Self {
         let stdout = io::stdout().lock();
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
-            is_coloured: stdout.is_terminal() && !no_color,
+            is_coloured: stdout.is_terminal() && may_colour(),
             stdout: BufWriter::new(stdout),
             is_json,
         }
@@ -89,6 +88,11 @@ pub(crate) fn shown(text: &str) -> impl fmt::Display {
         }
     }
     safe
+}
+
+/// Whether colours are welcome at all: see <https://no-color.org>.
+pub(crate) fn may_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A line on stderr. Nobody may be reading it, which is no reason to fail.

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 pub(crate) async fn run(args: args::Read, mut output: Output) -> Result<(), Failure> {
-    let opened = args.store.location.open_existing()?;
+    let opened = args.store.location.open_existing().await?;
     let mut events = opened.store().read(read(args));
     while let Some(event) = events.try_next().await? {
         output.event(&event)?;

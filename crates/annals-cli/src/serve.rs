@@ -26,7 +26,7 @@ pub(crate) async fn run(args: args::Serve, mut output: Output) -> Result<(), Fai
         )));
     }
     let listener = listen(args.listen).await?;
-    let opened = args.store.location.open_or_create()?;
+    let opened = args.store.location.open_or_create().await?;
     let started = Started::new(&listener, &args.store.location.to_string())?;
     announce(&started, options.token.is_some(), &mut output)?;
     serve(listener, opened.store(), options, signal::stop())

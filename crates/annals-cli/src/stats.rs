@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::output::{Output, grouped};
 
 pub(crate) async fn run(args: args::Stats, mut output: Output) -> Result<(), Failure> {
-    let opened = args.store.location.open_existing()?;
+    let opened = args.store.location.open_existing().await?;
     let stats = opened.store().stats().await?;
     if output.is_json() {
         output.json(&stats)?;

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output::{Output, grouped, shown};
 
 pub(crate) async fn run(args: args::Streams, mut output: Output) -> Result<(), Failure> {
-    let opened = args.store.location.open_existing()?;
+    let opened = args.store.location.open_existing().await?;
     let mut list = ListStreams::all();
     list.category = args.category;
     let mut infos = opened.store().streams(list);

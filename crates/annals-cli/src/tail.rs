@@ -9,7 +9,7 @@ use crate::output::Output;
 use crate::signal;
 
 pub(crate) async fn run(args: args::Tail, output: Output) -> Result<(), Failure> {
-    let opened = args.store.location.open_existing()?;
+    let opened = args.store.location.open_existing().await?;
     let store = opened.store();
     let query = args.filter.into_query(args.stream);
     let subscribe = match (args.from_start, args.after) {

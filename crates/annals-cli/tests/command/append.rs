@@ -81,8 +81,8 @@ fn wrong_usage_is_told_and_writes_nothing() {
         (&["append", "account-1", "Opened", "--expect", "maybe"], "any, none, exists"),
         (&["append", "account-1", "Opened", "--from", "-"], "cannot be used with"),
         (
-            &["append", "a-1", "Opened", "--store", "postgres://localhost/x"],
-            "no PostgreSQL store yet",
+            &["append", "a-1", "Opened", "--store", "postgres:localhost/x"],
+            "postgres://USER@HOST:PORT/DATABASE?schema=NAME",
         ),
         (&["append", "a-1", "Opened", "--store", "annals.db"], "sqlite:PATH"),
         (&["append", "a-1", "Opened", "--store", "sqlite::memory:"], "memory:"),

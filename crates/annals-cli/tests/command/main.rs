@@ -7,5 +7,6 @@ mod append;
 mod demo;
 mod http;
 mod kill;
+mod postgres;
 mod read;
 mod serve;
