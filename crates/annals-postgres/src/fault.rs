@@ -72,6 +72,14 @@ pub(crate) fn is_id_taken(error: &Error) -> bool {
     matches!(error, Error::Database(error) if error.constraint() == Some("events_id_key"))
 }
 
+/// Whether a partitioned log has no partition for what was to be stored: others went on without
+/// making one ahead. It helps to make one and try again.
+pub(crate) fn is_partition_missing(error: &Error) -> bool {
+    sqlstate(error) == Some("23514")
+        && matches!(error, Error::Database(error)
+                    if matches!(error.constraint(), None | Some("events_before_origin")))
+}
+
 /// Whether the database holds what no undamaged store can hold.
 fn is_damage(error: &Error) -> bool {
     match error {

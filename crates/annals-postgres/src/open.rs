@@ -165,7 +165,9 @@ impl Options {
         }
         check_sequence(&mut connection, &self.schema).await?;
         drop(connection);
-        Ok(PostgresStore::start(self, pool))
+        let store = PostgresStore::start(self, pool);
+        store.shared().ahead.begin().await?;
+        Ok(store)
     }
 
     /// The SQL that opening would run to make or migrate the tables; empty when they are as

@@ -19,6 +19,7 @@ use crate::catalog::{self, Counted};
 use crate::connections::Connections;
 use crate::keys::Keys;
 use crate::open::Options;
+use crate::partitions::Ahead;
 use crate::read::{OnFailure, Source, read};
 use crate::schema::SchemaName;
 use crate::watermark::{Blocker, Watermark};
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     writer: Arc<Writer>,
     queue: Arc<Semaphore>,
     counted: Counted,
+    pub(crate) ahead: Arc<Ahead>,
     pub(crate) source: Arc<Source>,
     pub(crate) bell: Arc<Bell>,
     pub(crate) head: watch::Sender<Position>,
@@ -93,12 +95,14 @@ impl PostgresStore {
         let Options { schema, clock, limits, patience, poll, lanes, replica, .. } = options;
         let connections = Arc::new(Connections::new(pool));
         let bell = Arc::new(Bell::new(Arc::clone(&connections), &schema));
+        let ahead = Arc::new(Ahead::new(Arc::clone(&connections), schema.clone()));
         let (head, known) = watch::channel(Position::START);
         let writer = Arc::new(Writer {
             connections: Arc::clone(&connections),
             schema: schema.clone(),
             clock: clock.clone(),
             bell: Arc::clone(&bell),
+            ahead: Arc::clone(&ahead),
             patience,
             lanes_max: lanes,
             queue: Mutex::new(Queue::default()),
@@ -122,6 +126,7 @@ impl PostgresStore {
             writer,
             queue,
             counted,
+            ahead,
             source,
             bell,
             head,

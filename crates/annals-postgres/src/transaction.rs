@@ -5,7 +5,7 @@ use sqlx_postgres::PgConnection;
 
 use crate::PostgresStore;
 use crate::append::{Answer, Locks, send};
-use crate::fault::{append_error, read_error};
+use crate::fault::{append_error, is_partition_missing, read_error};
 use crate::keys::Keys;
 use crate::repeat::repeated;
 
@@ -52,6 +52,10 @@ impl PostgresStore {
         let keys = Keys::of(self.schema(), append);
         let answer =
             send(connection, self.schema(), &[append], &keys, Locks::Wait, self.moment()).await;
+        if answer.as_ref().is_err_and(is_partition_missing) {
+            // Not in this transaction, which has failed; for the next one.
+            let _ = self.shared().ahead.extend().await;
+        }
         let receipt = match answer.map_err(|error| append_error(DOING, error))? {
             Answer::Done(mut outcomes) => outcomes.pop().expect("one outcome for one append")?,
             Answer::Busy(_) | Answer::Stored => {
@@ -60,6 +64,7 @@ impl PostgresStore {
                 repeated.expect("the server has just found an id of it")
             }
         };
+        self.shared().ahead.reached(receipt.last_position);
         // Nobody knows when the application commits: whoever follows the log here looks soon.
         self.expect_commit();
         Ok(receipt)

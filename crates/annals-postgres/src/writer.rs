@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep};
 use crate::append::{Answer, GROUP_EVENTS_MAX, Locks, Outcome, send};
 use crate::bell::Bell;
 use crate::connections::Connections;
-use crate::fault::{self, append_error, chain, is_id_taken, sqlstate};
+use crate::fault::{self, append_error, chain, is_id_taken, is_partition_missing, sqlstate};
 use crate::keys::Keys;
+use crate::partitions::Ahead;
 use crate::repeat::repeated;
 use crate::schema::SchemaName;
 
@@ -33,6 +34,8 @@ const WAITING_MAX: usize = 4;
 const SEND_AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
 /// How often an append is sent again because its event ids met those of another one.
 const ID_MEETINGS_MAX: usize = 3;
+/// How often a group is sent again because there was no partition for it.
+const EXTENSIONS_MAX: usize = 3;
 
 /// An append whose caller waits.
 pub(crate) struct Pending {
@@ -56,6 +59,7 @@ pub(crate) struct Writer {
     pub(crate) schema: SchemaName,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) bell: Arc<Bell>,
+    pub(crate) ahead: Arc<Ahead>,
     /// How long a group is sent again whose outcome is unknown.
     pub(crate) patience: Duration,
     pub(crate) lanes_max: usize,
@@ -129,6 +133,7 @@ impl Writer {
                     if outcomes.iter().any(Result::is_ok) {
                         self.bell.appended();
                     }
+                    self.ahead.appended(&outcomes);
                     for (pending, outcome) in group.into_iter().zip(outcomes) {
                         pending.answer(outcome);
                     }
@@ -204,7 +209,13 @@ impl Writer {
         locks: Locks,
     ) -> Result<Answer, Failure> {
         let moment = self.clock.as_ref().map(|clock| clock.now());
-        let answer = send(&mut connection, &self.schema, appends, keys, locks, moment).await;
+        let mut answer = send(&mut connection, &self.schema, appends, keys, locks, moment).await;
+        let mut extensions = 0;
+        while answer.as_ref().is_err_and(is_partition_missing) && extensions < EXTENSIONS_MAX {
+            extensions += 1;
+            self.ahead.extend().await.map_err(Failure::Refused)?;
+            answer = send(&mut connection, &self.schema, appends, keys, locks, moment).await;
+        }
         if answer.is_ok() {
             self.connections.give_back(connection);
         }

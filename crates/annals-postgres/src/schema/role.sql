@@ -23,4 +23,11 @@ GRANT EXECUTE ON FUNCTION {schema}.version_at, {schema}.find_after, {schema}.wat
     {schema}.as_json TO {role};
 -- Appending: with the function and in no other way. It has the rights of its owner.
 GRANT EXECUTE ON FUNCTION {schema}.append TO {role};
+-- In a log that is partitioned.
+DO $$ BEGIN
+    IF to_regclass('{schema}.partitioning') IS NOT NULL THEN
+        GRANT SELECT ON {schema}.ids, {schema}.partitioning TO {role};
+        GRANT EXECUTE ON FUNCTION {schema}.partitions, {schema}.extend_partitions TO {role};
+    END IF;
+END $$;
 COMMIT;
