@@ -210,7 +210,7 @@ impl EventStore for PostgresStore {
         let keys = Keys::of(&self.shared.schema, &append);
         let (answer, answered) = oneshot::channel();
         let append = Arc::new(append);
-        self.shared.writer.submit(Pending { append, keys, answer, room });
+        self.shared.writer.submit(Pending { append, keys, answer, room, unknown_since: None });
         answered.await.unwrap_or_else(|_| {
             Err(AppendError::Indeterminate(Fault::new("appending: the store's runtime has ended")))
         })

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::append::{Answer, GROUP_EVENTS_MAX, Locks, Outcome, send};
 use crate::bell::Bell;
 use crate::connections::Connections;
-use crate::fault::{self, append_error, chain, is_id_taken, is_partition_missing, sqlstate};
+use crate::fault::{self, chain, is_id_taken, is_partition_missing, sqlstate};
 use crate::keys::Keys;
 use crate::partitions::Ahead;
 use crate::repeat::repeated;
@@ -44,6 +44,9 @@ pub(crate) struct Pending {
     pub(crate) answer: oneshot::Sender<Outcome>,
     /// Its place in the queue, a permit for each of its bytes, free again when it is answered.
     pub(crate) room: OwnedSemaphorePermit,
+    /// Since when it may be stored without anybody knowing: from then on no answer may say that
+    /// it is not, whatever becomes of further attempts.
+    pub(crate) unknown_since: Option<Instant>,
 }
 
 impl Pending {
@@ -127,7 +130,10 @@ impl Writer {
         let mut id_meetings = 0;
         while !group.is_empty() {
             let appends: Vec<_> = group.iter().map(|pending| &*pending.append).collect();
-            let answer = self.send_until_known(&appends, &keys(&group), locks).await;
+            let mut unknown_since = group.iter().filter_map(|pending| pending.unknown_since).min();
+            let answer =
+                self.send_until_known(&appends, &keys(&group), locks, &mut unknown_since).await;
+            group.iter_mut().for_each(|pending| pending.unknown_since = unknown_since);
             group = match answer {
                 Ok(Answer::Done(outcomes)) => {
                     if outcomes.iter().any(Result::is_ok) {
@@ -172,8 +178,8 @@ impl Writer {
         appends: &[&Append],
         keys: &Keys,
         locks: Locks,
+        unknown_since: &mut Option<Instant>,
     ) -> Result<Answer, Failure> {
-        let mut unknown_since = None;
         let mut pause = SEND_AGAIN[0];
         loop {
             let connection = match unknown_since {
@@ -274,7 +280,11 @@ impl Writer {
                 Ok(Ok(None)) => others.push(pending),
                 Ok(Ok(Some(receipt))) => pending.answer(Ok(receipt)),
                 Ok(Err(invalid)) => pending.answer(Err(invalid.into())),
-                Err(error) => pending.answer(Err(append_error("looking for a repeat", error))),
+                // Something of it is stored, so it cannot be said that nothing is.
+                Err(error) => {
+                    let fault = Fault::because("looking for a repeat", chain(&error));
+                    pending.answer(Err(AppendError::Indeterminate(fault)));
+                }
             }
         }
         others
