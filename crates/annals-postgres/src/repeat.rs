@@ -4,8 +4,9 @@ use annals_core::repeat::{Stored, recognise};
 use annals_core::{Append, EventId, Invalid, Receipt, StreamId};
 use sqlx_core::error::Error;
 use sqlx_core::query::query;
+use sqlx_core::query_as::query_as;
 use sqlx_core::query_scalar::query_scalar;
-use sqlx_postgres::PgConnection;
+use sqlx_postgres::{PgConnection, Postgres};
 
 use crate::moment::Moment;
 use crate::number::{position, stored_position, version};
@@ -13,6 +14,8 @@ use crate::row::get;
 use crate::schema::SchemaName;
 
 /// The first receipt, when exactly this append is stored; `None` when nothing of it is.
+///
+/// What is found is as safe as what was just appended, once the transaction is committed.
 pub(crate) async fn repeated(
     connection: &mut PgConnection,
     schema: &SchemaName,
@@ -45,7 +48,26 @@ pub(crate) async fn repeated(
     );
     let goes_on: bool = query_scalar(follower)
         .bind(stored_position(last.position) + 1)
-        .fetch_one(connection)
+        .fetch_one(&mut *connection)
         .await?;
+    confirm(connection).await?;
     Ok(recognise(append, &found, goes_on))
+}
+
+/// Makes the transaction wait for the standbys that an append waits for.
+///
+/// A server can hold events that nobody acknowledged and that are lost when another server takes
+/// over: after a crash, what no standby had received; as a standby, what it wrote in vain while
+/// it still believed to lead. A commit that writes anything waits for all that was written
+/// before it, and a standby cannot write.
+async fn confirm(connection: &mut PgConnection) -> Result<(), Error> {
+    let write = "SELECT set_config('synchronous_commit', coalesce(
+                        nullif(current_setting('synchronous_commit'), 'off'), 'on'), true),
+                        CASE WHEN pg_is_in_recovery() THEN false
+                             ELSE pg_logical_emit_message(true, 'annals', '') IS NOT NULL END";
+    let (_, is_primary) = query_as::<Postgres, (String, bool)>(write).fetch_one(connection).await?;
+    if is_primary {
+        return Ok(());
+    }
+    Err(Error::Protocol("the server is a standby; what it holds need not be on the primary".into()))
 }
