@@ -1,6 +1,7 @@
 //! The chores of this repository: `cargo xtask` lists them.
 #![expect(clippy::print_stdout, reason = "a chore reports on the terminal")]
 
+mod ha;
 mod postgres;
 mod resolve;
 mod suite;
@@ -14,6 +15,7 @@ usage: cargo xtask <chore>
 
   test      everything a change must pass, tests last
   tidy      the repository's own rules
+  ha        faults on a PostgreSQL cluster under load; --help lists them
   postgres  a throwaway PostgreSQL for tests that are run one by one
   resolve   applications that use other SQLite or SQL crates beside Annals";
 
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let chore = std::env::args().nth(1);
     let root = root();
     let outcome = match chore.as_deref() {
+        Some("ha") => ha::run(root, std::env::args().skip(2)),
         Some("postgres") => postgres::run(),
         Some("resolve") => resolve::run(root),
         Some("test") => suite::run(root),

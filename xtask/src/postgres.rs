@@ -22,14 +22,14 @@ apt-get install -y --no-install-recommends postgresql
 ";
 
 /// Finds PostgreSQL, and installs it where that can be done without asking anybody.
-pub(crate) fn installed() -> Result<()> {
+pub(crate) fn installed() -> Result<Binaries> {
     let binaries = match Binaries::find() {
         Ok(binaries) => binaries,
         Err(error @ Error::Missing { .. }) => install(error)?,
         Err(error) => return Err(error.into()),
     };
     println!("PostgreSQL {} is in {}", binaries.version(), binaries.folder().display());
-    Ok(())
+    Ok(binaries)
 }
 
 fn install(missing: Error) -> Result<Binaries> {
@@ -44,7 +44,7 @@ fn install(missing: Error) -> Result<Binaries> {
 }
 
 /// A shell that may install packages.
-fn shell_of_root() -> Option<Command> {
+pub(crate) fn shell_of_root() -> Option<Command> {
     let id = Command::new("id").arg("-u").output().ok()?;
     if id.stdout.trim_ascii() == b"0" {
         return Some(Command::new("sh"));
