@@ -202,7 +202,7 @@ async fn the_schema(
     if is_owner {
         let what = "this user owns the log, and could drop its triggers and tables";
         let advice = "let applications connect as a role that may append and read and nothing \
-                      else: `annals migrate --roles ROLE` prints how";
+                      else: `annals migrate --role NAME` prints how";
         findings.push(Finding::note("user", what).advise(advice));
     }
     Ok(is_usable)
