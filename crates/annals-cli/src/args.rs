@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use annals_core::Version;
 use annals_core::{Category, EventId, EventType, ExpectedVersion, StreamId, Tag, Timestamp};
+use annals_postgres::RoleName;
 use clap::{Args, Parser, Subcommand};
 
 use crate::location::{Argument, Location};
@@ -29,8 +31,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Append one event, or many from a file.
     Append(Append),
+    /// Put a guarantee to the proof on a store that is in use.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Start a server with a lively bank in it, to look around.
     Demo(Demo),
+    /// Examine a store and the server it is in, and say what to change.
+    Doctor(Doctor),
+    /// Make the tables of a store, or bring them to what this build needs.
+    Migrate(Migrate),
     /// Show the events of a stream, or of the whole log.
     Read(Read),
     /// Serve a store over HTTP.
@@ -223,6 +232,74 @@ pub(crate) struct Demo {
     pub(crate) seed: Option<u64>,
 }
 
+/// `annals doctor --store postgres://app@localhost/app`
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) store: Store,
+}
+
+/// `annals migrate --store postgres://owner@localhost/app --dry-run | psql …`
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    /// Change nothing; print the SQL that would be run, for psql.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Change nothing; print the SQL, for psql, that makes a role which may append and read and
+    /// nothing else. Does not connect.
+    #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
+    pub(crate) role: Option<RoleName>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Follow the log while it is written, then look whether each event came once and in order.
+    Subscriptions(Subscriptions),
+}
+
+/// `annals audit subscriptions --for 1m --load 8 --store postgres://app@localhost/app`
+#[derive(Debug, Args)]
+pub(crate) struct Subscriptions {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    /// For how long, like 500ms, 10s, 5m or 2h; Ctrl-C ends it earlier.
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(crate) length: Duration,
+    /// Begin after this position, 0 being the whole log; at its end, when left out.
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) from: Option<u64>,
+    /// How many subscriptions follow the whole log.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) subscriptions: u32,
+    /// Follow this category, too; may be repeated.
+    #[arg(long = "category")]
+    pub(crate) categories: Vec<Category>,
+    /// Also write to the log, with so many writers, in streams audit-…; what they write stays.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub(crate) load: u32,
+}
+
+/// A number and its unit, seconds when there is none.
+fn duration(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let millis = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    let length = number.parse::<u64>().ok().map(|number| number.saturating_mul(millis));
+    length
+        .map(Duration::from_millis)
+        .filter(|length| !length.is_zero() && *length <= MAX)
+        .ok_or_else(|| "write it like 500ms, 10s, 5m or 2h, at most 168h".to_owned())
+}
+
 fn expected(text: &str) -> Result<ExpectedVersion, String> {
     match text {
         "any" => Ok(ExpectedVersion::Any),
@@ -232,5 +309,29 @@ fn expected(text: &str) -> Result<ExpectedVersion, String> {
             .parse()
             .map(|number| ExpectedVersion::Exact(Version::new(number)))
             .map_err(|_| "it is any, none, exists, or a version number".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_have_units() {
+        for (text, millis) in
+            [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("5m", 300_000), ("2h", 7_200_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
+        }
+        for text in ["", "s", "0s", "-1s", "1.5s", "10 s", "3d", "169h", "99999999999999999999h"] {
+            assert!(duration(text).unwrap_err().contains("10s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_typed_holds_together() {
+        use clap::CommandFactory;
+
+        Cli::command().debug_assert();
     }
 }

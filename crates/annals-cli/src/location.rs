@@ -69,6 +69,14 @@ impl Opened {
         Arc::clone(&self.store)
     }
 
+    /// The store as what it is, if it is in PostgreSQL.
+    pub(crate) fn postgres(&self) -> Option<&PostgresStore> {
+        match &self.closing {
+            Closing::Postgres(store) => Some(store),
+            Closing::Nothing | Closing::Sqlite(_) => None,
+        }
+    }
+
     /// Ends every subscription and writes what was asked for.
     pub(crate) async fn close(self) {
         match self.closing {
@@ -113,17 +121,25 @@ impl Location {
     /// Opens the store to look at it: a mistyped path must not leave an empty file behind, nor
     /// a mistyped database empty tables.
     pub(crate) async fn open_existing(&self) -> Result<Opened, Failure> {
+        self.check_exists()?;
+        match self {
+            Self::Postgres(address) => {
+                let opened = address.options().migrate(false).connect(address.url()).await;
+                self.opened(address, opened).await
+            }
+            Self::Memory | Self::Sqlite(_) => self.open_or_create().await,
+        }
+    }
+
+    /// Fails where opening would make a file.
+    pub(crate) fn check_exists(&self) -> Result<(), Failure> {
         match self {
             Self::Sqlite(path) if !path.exists() => Err(Failure::new(format!(
                 "there is no store at {}; name another one with --store, or make one with \
                  `annals append` or `annals serve`",
                 path.display()
             ))),
-            Self::Postgres(address) => {
-                let opened = address.options().migrate(false).connect(address.url()).await;
-                self.opened(address, opened).await
-            }
-            Self::Memory | Self::Sqlite(_) => self.open_or_create().await,
+            _ => Ok(()),
         }
     }
 

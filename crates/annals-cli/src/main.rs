@@ -2,9 +2,12 @@
 
 mod append;
 mod args;
+mod audit;
 mod demo;
+mod doctor;
 mod failure;
 mod location;
+mod migrate;
 mod output;
 mod read;
 mod serve;
@@ -45,7 +48,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let output = Output::new(cli.json);
     match cli.command {
         Command::Append(args) => append::run(args, output).await,
+        Command::Audit(args) => audit::run(args, output).await,
         Command::Demo(args) => demo::run(args, output).await,
+        Command::Doctor(args) => doctor::run(args, output).await,
+        Command::Migrate(args) => migrate::run(args, output).await,
         Command::Read(args) => read::run(args, output).await,
         Command::Serve(args) => serve::run(args, output).await,
         Command::Stats(args) => stats::run(args, output).await,

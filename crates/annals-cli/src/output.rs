@@ -16,6 +16,15 @@ pub(crate) struct Output {
     is_coloured: bool,
 }
 
+/// How a word stands out on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Bold,
+    Dim,
+    Red,
+    Yellow,
+}
+
 impl Output {
     pub(crate) fn new(is_json: bool) -> Self {
         let stdout = io::stdout().lock();
@@ -28,6 +37,17 @@ impl Output {
 
     pub(crate) fn is_json(&self) -> bool {
         self.is_json
+    }
+
+    /// A text, made to stand out where colours are welcome.
+    pub(crate) fn styled(&self, style: Style, text: &str) -> String {
+        let code = match style {
+            Style::Bold => 1,
+            Style::Dim => 2,
+            Style::Red => 31,
+            Style::Yellow => 33,
+        };
+        if self.is_coloured { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
     /// One JSON document on a line.

@@ -9,7 +9,8 @@ use annals_postgres::{OpenError, Options, PostgresStore, SchemaName};
 use sqlx_core::connection::{ConnectOptions, Connection};
 use sqlx_core::error::Error;
 use sqlx_core::pool::PoolOptions;
-use sqlx_postgres::{PgConnectOptions, PgPool, Postgres};
+use sqlx_core::sql_str::AssertSqlSafe;
+use sqlx_postgres::{PgConnectOptions, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
 use crate::failure::Failure;
@@ -101,6 +102,16 @@ impl Address {
     pub(crate) fn pool(&self) -> Result<PgPool, OpenError> {
         let options = PoolOptions::<Postgres>::new().max_connections(16).acquire_timeout(PATIENCE);
         Ok(options.connect_lazy_with(self.driver_options()?))
+    }
+
+    /// One connection of the command's own.
+    pub(crate) async fn connect(&self) -> Result<PgConnection, OpenError> {
+        self.driver_options()?.connect().await.map_err(OpenError::Connect)
+    }
+
+    /// A statement for this schema: `{schema}` becomes its quoted name, which can carry no SQL.
+    pub(crate) fn statement(&self, template: &'static str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(template.replace("{schema}", &format!("\"{}\"", self.schema)))
     }
 
     fn driver_options(&self) -> Result<PgConnectOptions, OpenError> {

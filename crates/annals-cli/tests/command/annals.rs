@@ -52,13 +52,28 @@ impl Place {
     /// Starts a command that goes on until it is told to stop, and reads the line of JSON that
     /// it begins with.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let mut running = self.spawn(arguments);
+        running.stdout.read_line(&mut running.first_line).unwrap();
+        running
+    }
+
+    /// The same for a command that says nothing until it ends.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        Running { child, stdout, first_line: line }
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Running { child, stdout, first_line: String::new() }
+    }
+
+    /// Waits until the log in `annals.db` has more events than this.
+    pub(crate) fn wait_for_events(&self, count: u64) {
+        let started = Instant::now();
+        while self.run(&["stats", "--json"]).ok().json_lines()[0]["events"].as_u64() <= Some(count)
+        {
+            assert!(started.elapsed() < DEADLINE, "nothing is written");
+            thread::park_timeout(POLL);
+        }
     }
 }
 

@@ -4,9 +4,12 @@
 
 mod annals;
 mod append;
+mod audit;
 mod demo;
+mod doctor;
 mod http;
 mod kill;
+mod migrate;
 mod postgres;
 mod read;
 mod serve;

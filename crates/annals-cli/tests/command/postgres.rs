@@ -13,8 +13,12 @@ const PASSWORD: &str = "correct-horse";
 
 /// An empty database of the test's own.
 pub(crate) fn database() -> Database {
+    block_on(Database::create())
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(Database::create())
+    runtime.block_on(future)
 }
 
 /// The same database, with a password in the URL that a server which trusts everybody ignores.
