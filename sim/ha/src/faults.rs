@@ -9,7 +9,7 @@ use serde_json::json;
 use sqlx_core::query_scalar::query_scalar;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Cluster, DEADLINE};
+use crate::cluster::{Cluster, DEADLINE, describe};
 use crate::load::{Door, Load};
 use crate::log::Log;
 use crate::node::TTL_SECONDS;
@@ -137,11 +137,22 @@ async fn kill(cluster: &mut Cluster, leader: usize, log: Log) -> Result<()> {
     Ok(())
 }
 
+/// It stays away until the others have noticed and go on without it.
 async fn kill_standby(cluster: &mut Cluster, leader: usize, log: Log) -> Result<()> {
     let standby = (leader + 1) % cluster.nodes.len();
     let killed = cluster.nodes[standby].kill().await?;
-    log.say(format!("{killed} processes of {} are killed", cluster.nodes[standby].name));
-    Ok(())
+    let name = &cluster.nodes[standby].name;
+    log.say(format!("{killed} processes of {name} are killed"));
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let members = rest::members(cluster.nodes[leader].rest).await.unwrap_or_default();
+        if !members.is_empty() && !members.iter().any(|m| m.name == *name && m.follows()) {
+            log.say(describe(&members));
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "nobody notices that {name} is gone");
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn switchover(cluster: &mut Cluster, leader: usize, log: Log) -> Result<()> {

@@ -71,12 +71,15 @@ fn main() -> ExitCode {
 async fn run(args: &Args, log: Log) -> Result<()> {
     let mut cluster = Cluster::new(args, log)?;
     let interrupted = interrupted()?;
-    let outcome = tokio::select! {
-        outcome = scenario::run(args, log, &mut cluster) => outcome,
-        signal = interrupted => Err(anyhow::anyhow!("ended by {signal}")),
+    let (outcome, keep) = tokio::select! {
+        outcome = scenario::run(args, log, &mut cluster) => {
+            let failed = !matches!(outcome, Ok(true));
+            (outcome, failed || args.keep)
+        }
+        signal = interrupted => (Err(anyhow::anyhow!("ended by {signal}")), args.keep),
     };
     log.say("stopping everything");
-    cluster.end(args.keep || !matches!(outcome, Ok(true))).await?;
+    cluster.end(keep).await?;
     match outcome? {
         true => Ok(()),
         false => bail!("a promise was broken; see above"),

@@ -105,6 +105,7 @@ bootstrap:
         max_wal_senders: 10
         shared_buffers: 64MB
         wal_keep_size: 512MB
+        wal_retrieve_retry_interval: 500ms
   initdb:
   - encoding: UTF8
   - locale: C.UTF-8

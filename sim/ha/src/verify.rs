@@ -58,7 +58,7 @@ pub(crate) async fn verify(
     kept &= check("no claim was granted twice", claims(&events));
     kept &= check(
         &format!(
-            "each of {} appends whose outcome was unknown has the same receipt again",
+            "each of {} appends that were unknown, then acknowledged, has the same receipt again",
             unknown.len()
         ),
         again,
