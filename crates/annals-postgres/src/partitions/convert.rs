@@ -18,6 +18,7 @@ use sqlx_postgres::{PgConnection, Postgres};
 
 use super::{PartitionError, is_partitioned};
 use crate::PostgresStore;
+use crate::fault::chain;
 use crate::schema::SchemaName;
 
 const PREPARE: &str = include_str!("../schema/partition.sql");
@@ -93,10 +94,12 @@ impl PostgresStore {
         prepare(&mut connection, schema, every).await?;
         while !note_ids(&mut connection, schema).await? {}
         if !is_partitioned(&mut connection, schema).await? {
+            bind(&mut connection, schema).await?;
             let swapped = swap(&mut connection, schema).await;
-            if swapped.is_err() && !is_partitioned(&mut connection, schema).await? {
-                // Left alone it would stop the log, some day.
-                query(schema.statement(UNBOUND)).execute(&mut connection).await?;
+            if swapped.is_err()
+                && let Err(error) = unbind(&mut connection, schema).await
+            {
+                tracing::warn!(error = %chain(&error), "the log has kept a bound; appends drop it");
             }
             swapped?;
         }
@@ -179,8 +182,8 @@ async fn note_ids(connection: &mut PgConnection, schema: &SchemaName) -> Result<
     Ok(done)
 }
 
-/// Makes the table the first partition of a new one.
-async fn swap(connection: &mut PgConnection, schema: &SchemaName) -> Result<(), PartitionError> {
+/// Bounds what the table can have in it.
+async fn bind(connection: &mut PgConnection, schema: &SchemaName) -> Result<(), Error> {
     let mut transaction = alone(connection, schema).await?;
     if is_partitioned(&mut transaction, schema).await? {
         return Ok(());
@@ -189,7 +192,20 @@ async fn swap(connection: &mut PgConnection, schema: &SchemaName) -> Result<(), 
                       coalesce(pg_sequence_last_value('{schema}.positions'::regclass), 0) + $1";
     query(schema.statement(choose)).bind(ROOM).execute(&mut *transaction).await?;
     transaction.execute(raw_sql(schema.statement(BOUND))).await?;
-    transaction.commit().await?;
+    transaction.commit().await
+}
+
+/// Left alone the bound would stop the log, some day: until a writer meets it and drops it.
+async fn unbind(connection: &mut PgConnection, schema: &SchemaName) -> Result<(), Error> {
+    let mut transaction = alone(connection, schema).await?;
+    if !is_partitioned(&mut transaction, schema).await? {
+        query(schema.statement(UNBOUND)).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
+
+/// Makes the table the first partition of a new one.
+async fn swap(connection: &mut PgConnection, schema: &SchemaName) -> Result<(), PartitionError> {
     // Reads the whole table; appends go on.
     query(schema.statement(PROVE)).execute(&mut *connection).await?;
     let mut transaction = alone(connection, schema).await?;

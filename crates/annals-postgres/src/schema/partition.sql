@@ -69,6 +69,7 @@ CREATE FUNCTION {schema}.extend_partitions(
 -- With its owner's rights: whoever appends may have none to make tables.
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    home   constant oid := (SELECT c.relnamespace FROM pg_class c WHERE c.oid = '{schema}.partitioning'::regclass);
     origin bigint;
     first  bigint;
     low    bigint;
@@ -89,11 +90,10 @@ BEGIN
     until := origin + (first + 3) * every;
     FOR number IN first .. first + 2 LOOP
         name := 'events_' || number + 1;
-        IF to_regclass(format('{schema}.%I', name)) IS NULL THEN
-            PERFORM pg_advisory_xact_lock(hashtextextended('annals partitions {schema}', 0));
-        END IF;
-        -- Perhaps somebody has made it meanwhile.
-        IF to_regclass(format('{schema}.%I', name)) IS NULL THEN
+        CONTINUE WHEN EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = home AND c.relname = name);
+        PERFORM pg_advisory_xact_lock(hashtextextended('annals partitions {schema}', 0));
+        -- Perhaps somebody has made it meanwhile. A query sees that; a look by name may not, yet.
+        IF NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = home AND c.relname = name) THEN
             low := origin + number * every;
             PERFORM {schema}.make_partition(name);
             EXECUTE format('ALTER TABLE {schema}.events ATTACH PARTITION {schema}.%I FOR VALUES FROM (%s) TO (%s)',
