@@ -34,11 +34,25 @@ pub(crate) enum Answer {
     Done(Vec<Outcome>),
 }
 
-/// Whether to wait for locks that others hold.
+/// How long to wait for locks that others hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Locks {
+    /// Not at all.
     Try,
+    /// A moment; then it is an error of the server (`lock_not_available`).
+    Briefly,
+    /// As long as the session does.
     Wait,
+}
+
+impl Locks {
+    fn millis(self) -> Option<i32> {
+        match self {
+            Self::Try => Some(0),
+            Self::Briefly => Some(100),
+            Self::Wait => None,
+        }
+    }
 }
 
 /// Sends independent appends: no two have an event id in common, and no condition of one matches
@@ -61,7 +75,7 @@ pub(crate) async fn send(
     let group = Group::of(appends);
     let (keys, alone) = keys.columns();
     let statement = query(text)
-        .bind(locks == Locks::Wait)
+        .bind(locks.millis())
         .bind(moment.map(Moment))
         .bind(keys)
         .bind(alone)

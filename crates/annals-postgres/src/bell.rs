@@ -15,7 +15,7 @@ use crate::connections::Connections;
 use crate::schema::SchemaName;
 
 /// Notifications are sent no more often than this by one process.
-const INTERVAL: Duration = Duration::from_millis(5);
+const INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(crate) struct Bell {
@@ -71,7 +71,11 @@ impl Bell {
 
     async fn send(&self) -> Result<(), sqlx_core::error::Error> {
         let mut connection = self.connections.take().await?;
-        query("SELECT pg_notify($1, '')").bind(&self.channel).execute(&mut *connection).await?;
+        // It may be lost, so nobody's disk need be waited for, nor kept from those who append.
+        query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')")
+            .bind(&self.channel)
+            .execute(&mut *connection)
+            .await?;
         self.connections.give_back(connection);
         Ok(())
     }

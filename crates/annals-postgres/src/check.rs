@@ -1,23 +1,16 @@
 //! What must be so before the first call: the server, its encoding, the tables, the sequence.
 
-use sqlx_core::connection::Connection;
-use sqlx_core::query::query;
+use sqlx_core::error::Error;
 use sqlx_core::query_as::query_as;
 use sqlx_core::query_scalar::query_scalar;
 use sqlx_postgres::{PgConnection, Postgres};
 
 use crate::fault::OpenError;
+use crate::keys::Keys;
 use crate::schema::SchemaName;
 
 /// 15.0, as `server_version_num` counts.
 const VERSION_MIN: i32 = 150_000;
-/// By how much the sequence is advanced in a cluster the log did not grow in: more groups than
-/// were ever appended after the backup was taken, few enough to do it hundreds of times before
-/// positions outgrow what JSON numbers carry exactly.
-const AFTER_RESTORE: i64 = 1 << 32;
-/// The same after a change of timeline in the same cluster: a failover, or a restored backup.
-const AFTER_TIMELINE: i64 = 1 << 24;
-
 /// Refuses a server that cannot hold a store.
 pub(crate) async fn check_server(connection: &mut PgConnection) -> Result<(), OpenError> {
     let (number, found, encoding, replays) = query_as::<Postgres, (i32, String, String, bool)>(
@@ -44,9 +37,9 @@ pub(crate) async fn check_sequence(
     schema: &SchemaName,
 ) -> Result<(), OpenError> {
     let select = schema.statement(
-        "SELECT coalesce(max(e.position), 0),
-                coalesce(pg_sequence_last_value('{schema}.positions'::regclass), 0)
-         FROM {schema}.events e",
+        // The sequence as a table: what else tells where it is keeps silent without the right.
+        "SELECT (SELECT coalesce(max(e.position), 0) FROM {schema}.events e),
+                (SELECT CASE WHEN p.is_called THEN p.last_value ELSE 0 END FROM {schema}.positions p)",
     );
     let (newest, given_out) =
         query_as::<Postgres, (i64, i64)>(select).fetch_one(connection).await?;
@@ -58,53 +51,29 @@ pub(crate) async fn check_sequence(
     Ok(())
 }
 
-/// Goes on well above every position that was ever given out, when the log finds itself in
-/// another cluster than the one it has grown in, or on another timeline of it: it was restored,
-/// and whoever followed it may have seen more than there is now (S5).
+/// Goes on well above every position that was ever given out, when the log finds itself elsewhere
+/// than before: it was restored, or a standby has taken over (S5).
+///
+/// Who may not append needs not, and may not, see to it.
 pub(crate) async fn settle(
     connection: &mut PgConnection,
     schema: &SchemaName,
-) -> Result<(), OpenError> {
-    let mut transaction = connection.begin().await?;
-    // One at a time; the others find it done.
-    query(schema.statement("LOCK TABLE {schema}.origin IN EXCLUSIVE MODE"))
-        .execute(&mut *transaction)
+) -> Result<(), Error> {
+    let select = "SELECT has_function_privilege('{schema}.settle(bigint)', 'execute')";
+    let may: bool = query_scalar(schema.statement(select)).fetch_one(&mut *connection).await?;
+    if !may {
+        return Ok(());
+    }
+    let advance: i64 = query_scalar(schema.statement("SELECT {schema}.settle($1)"))
+        .bind(Keys::of_log(schema))
+        .fetch_one(connection)
         .await?;
-    let (cluster, timeline) = query_as::<Postgres, (i64, i32)>(
-        "SELECT s.system_identifier, c.timeline_id
-         FROM pg_control_system() s, pg_control_checkpoint() c",
-    )
-    .fetch_one(&mut *transaction)
-    .await?;
-    let origin = query_as::<Postgres, (i64, i32)>(
-        schema.statement("SELECT cluster, timeline FROM {schema}.origin"),
-    )
-    .fetch_optional(&mut *transaction)
-    .await?;
-    let advance = match origin {
-        None => 0,
-        Some((known, _)) if known != cluster => AFTER_RESTORE,
-        Some((_, known)) if known != timeline => AFTER_TIMELINE,
-        Some(_) => return Ok(()),
-    };
     if advance > 0 {
         tracing::warn!(
             advance,
-            "the log is in another cluster or on another timeline than before; its positions go \
-             on well above all that were given out"
+            "the log was restored, or another server has taken over: its positions go on well \
+             above all that were given out"
         );
-        let setval = schema.statement(
-            "SELECT setval('{schema}.positions'::regclass,
-                 coalesce(pg_sequence_last_value('{schema}.positions'::regclass), 0) + $1)",
-        );
-        query_scalar::<_, i64>(setval).bind(advance).fetch_one(&mut *transaction).await?;
     }
-    query(schema.statement("DELETE FROM {schema}.origin")).execute(&mut *transaction).await?;
-    query(schema.statement("INSERT INTO {schema}.origin VALUES ($1, $2)"))
-        .bind(cluster)
-        .bind(timeline)
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
     Ok(())
 }

@@ -236,18 +236,17 @@ async fn origin(
     findings: &mut Vec<Finding>,
 ) -> Result<(), sqlx_core::error::Error> {
     let select = schema.statement(
-        "SELECT count(*) FROM {schema}.origin o, pg_control_system() s, pg_control_checkpoint() c
-         WHERE (o.cluster, o.timeline) <> (s.system_identifier, c.timeline_id)",
+        "SELECT count(*) FROM {schema}.origin o WHERE o IS DISTINCT FROM {schema}.here()",
     );
     let (moved,) = query_as::<Postgres, (i64,)>(select).fetch_one(connection).await?;
     findings.push(if moved == 0 {
-        Finding::ok("origin", "the log is in the cluster and on the timeline it was last in")
+        Finding::ok("origin", "the log is where it was when it was last appended to")
     } else {
-        let what = "the log is in another cluster or on another timeline than before: it was \
-                    restored, or the server failed over";
-        let advice = "run `annals migrate` as the tables' owner before anything is appended: \
-                      positions then go on above all that were ever given out";
-        Finding::warning("origin", what).advise(advice)
+        let what = "the log is not where it was before: it was restored, or another server has \
+                    taken over";
+        let advice = "nothing need be done: whoever appends next makes positions go on above all \
+                      that were ever given out";
+        Finding::note("origin", what).advise(advice)
     });
     Ok(())
 }

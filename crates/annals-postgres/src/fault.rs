@@ -59,9 +59,16 @@ pub(crate) fn outcome(error: &Error) -> Outcome {
     }
 }
 
-/// Whether the session is gone; whoever only reads may try again with another one.
+/// Whether the log must settle on its server before anything is appended to it.
+pub(crate) fn is_unsettled(error: &Error) -> bool {
+    sqlstate(error) == Some("AN001")
+}
+
+/// Whether the session is gone, or is one with a server that lacks what was there before; whoever
+/// only reads may try again with another one.
 pub(crate) fn is_connection_lost(error: &Error) -> bool {
     match error {
+        other if sqlstate(other) == Some("AN002") => true,
         Error::Io(_) | Error::Protocol(_) => true,
         other => matches!(other, Error::Database(_)) && outcome(other) == Outcome::Unknown,
     }

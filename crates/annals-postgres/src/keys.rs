@@ -48,6 +48,11 @@ impl Keys {
         keys
     }
 
+    /// The key that every append shares.
+    pub(crate) fn of_log(schema: &SchemaName) -> i64 {
+        Namer(schema).log()
+    }
+
     /// Takes over what another append needs.
     pub(crate) fn extend(&mut self, other: &Self) {
         for (key, alone) in &other.0 {

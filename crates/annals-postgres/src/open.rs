@@ -159,10 +159,10 @@ impl Options {
         check_server(&mut connection).await?;
         if self.migrate {
             schema::migrate(&mut connection, &self.schema).await?;
-            settle(&mut connection, &self.schema).await?;
         } else {
             schema::check(&mut connection, &self.schema).await?;
         }
+        settle(&mut connection, &self.schema).await?;
         check_sequence(&mut connection, &self.schema).await?;
         drop(connection);
         let store = PostgresStore::start(self, pool);

@@ -46,6 +46,8 @@ pub(crate) struct Bounds {
     pub(crate) low: i64,
     /// Up to this one.
     pub(crate) high: i64,
+    /// An event that was there when the read began: a server that does not have it is not asked.
+    pub(crate) seen: i64,
     pub(crate) direction: Direction,
     pub(crate) as_at: Option<Timestamp>,
     pub(crate) rows: i64,
@@ -103,6 +105,9 @@ pub(crate) fn page(track: &Track, bounds: &Bounds, columns: &'static str, with_l
     order(&mut sql, place, bounds.direction);
     sql.push(" LIMIT ").bind(bounds.rows);
     sql.push(") e WHERE e.bytes_before < ").bind(bounds.bytes);
+    if bounds.seen > 0 {
+        sql.push(" AND {schema}.holds(").bind(bounds.seen).push(")");
+    }
     order(&mut sql, "e.place", bounds.direction);
     sql
 }
@@ -215,11 +220,12 @@ fn positions(sql: &mut Sql, branch: &Branch, bounds: &Bounds) {
                 sql.push(" AND EXISTS (SELECT FROM {schema}.tags o WHERE o.tag = ");
                 sql.bind(tag.as_str()).push(" AND o.position = t.position)");
             }
-            if !item.is_anywhere() {
+            if !item.is_anywhere() || bounds.as_at.is_some() {
                 sql.push(
                     " AND EXISTS (SELECT FROM {schema}.events e WHERE e.position = t.position",
                 );
                 anywhere(sql, &item.categories, &item.streams);
+                as_at(sql, bounds);
                 sql.push(")");
             }
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_core::{Direction, EventStream, Fault, Position, Read, ReadError, RecordedEvent, Scope};
+use annals_core::{Direction, EventStream, Position, Read, ReadError, RecordedEvent, Scope};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sqlx_core::error::Error;
 use sqlx_core::query::query_with;
@@ -29,6 +29,8 @@ use crate::watermark::Watermark;
 const PAGE_ROWS: [i64; 3] = [64, 256, 1_024];
 /// … or ends once its events have this many bytes.
 const PAGE_BYTES: i64 = 1024 * 1024;
+/// How often to ask a replica whether it has caught up.
+const REPLAY_LOOK: Duration = Duration::from_millis(2);
 /// How soon to try again after a failure; it grows up to the second.
 const TRY_AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 
@@ -83,7 +85,14 @@ struct Cursor {
     pages: usize,
     /// Whether the end of a stream is still to be fixed.
     open_end: bool,
-    on_replica: bool,
+    /// What a replica must have replayed, when the read is from one.
+    replayed: Option<String>,
+}
+
+/// Where a read along the log ends.
+struct End {
+    head: Position,
+    replayed: Option<String>,
 }
 
 impl Reader {
@@ -137,16 +146,19 @@ impl Source {
     async fn open(&self, read: &Read) -> Result<Cursor, ReadError> {
         let mut cursor = match &read.scope {
             Scope::Query(query) => {
-                let (head, on_replica) = self.end_of_log(read.up_to).await?;
+                let End { head, replayed } = self.end_of_log(read.up_to).await?;
                 let low = stored_position(read.after);
                 let high = stored_position(read.up_to.min(head));
-                Cursor::new(Track::of(query), low, high, read, on_replica)
+                let mut cursor = Cursor::new(Track::of(query), low, high, read);
+                cursor.bounds.seen = stored_position(head);
+                cursor.replayed = replayed;
+                cursor
             }
             Scope::Stream(stream) => {
                 let low = stored_version(read.from_version).saturating_sub(1).max(0);
                 let high = stored_version(read.to_version);
                 let track = Track::Stream(stream.clone(), Vec::new());
-                let mut cursor = Cursor::new(track, low, high, read, false);
+                let mut cursor = Cursor::new(track, low, high, read);
                 cursor.open_end = true;
                 cursor
             }
@@ -159,28 +171,36 @@ impl Source {
         Ok(cursor)
     }
 
-    /// Up to where the log can be read, and whether a replica has it.
-    async fn end_of_log(&self, up_to: Position) -> Result<(Position, bool), ReadError> {
+    /// Up to where the log can be read.
+    async fn end_of_log(&self, up_to: Position) -> Result<End, ReadError> {
         let known = *self.head.borrow();
         if up_to <= known && self.replica.is_none() {
-            return Ok((known, false));
+            return Ok(End { head: known, replayed: None });
         }
-        let mark = self.watermark.covering(up_to).await?;
-        let Some(replica) = &self.replica else { return Ok((mark.head, false)) };
+        let head = self.watermark.covering(up_to).await?.head;
+        let replayed = match self.replica {
+            Some(_) => Some(self.watermark.wal_end().await?),
+            None => None,
+        };
+        Ok(End { head, replayed })
+    }
+
+    /// Waits until the server of this connection has replayed so much.
+    async fn wait_for_replay(
+        &self,
+        connection: &mut PgConnection,
+        wal_end: &str,
+    ) -> Result<(), Error> {
+        const HAS: &str =
+            "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= $1::pg_lsn";
         let deadline = Instant::now() + self.patience;
-        loop {
-            let replayed = query_scalar::<_, bool>(
-                "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, true)",
-            );
-            let replayed = replayed.bind(&mark.lsn).fetch_one(replica.pool()).await;
-            if replayed.map_err(|error| read_error("asking the replica how far it is", error))? {
-                return Ok((mark.head, true));
-            }
-            if timeout_at(deadline, sleep(Duration::from_millis(2))).await.is_err() {
-                let doing = format!("waiting {:?} for the replica to catch up", self.patience);
-                return Err(ReadError::Unavailable(Fault::new(doing)));
+        while !query_scalar::<_, bool>(HAS).bind(wal_end).fetch_one(&mut *connection).await? {
+            if timeout_at(deadline, sleep(REPLAY_LOOK)).await.is_err() {
+                let lags = format!("the replica has not caught up in {:?}", self.patience);
+                return Err(Error::Configuration(lags.into()));
             }
         }
+        Ok(())
     }
 
     /// Turns bounds by position into bounds by version.
@@ -190,17 +210,20 @@ impl Source {
             Scope::Query(_) => (cursor.bounds.low, cursor.bounds.high),
             Scope::Stream(_) => (stored_position(read.after), stored_position(read.up_to)),
         };
-        let select = "SELECT {schema}.version_at($1, $2), {schema}.version_at($1, $3)";
-        let ends = self.connections(cursor.on_replica).read(async |mut connection| {
-            let ends = query_as::<Postgres, (i64, i64)>(self.schema.statement(select))
+        let select =
+            "SELECT {schema}.version_at($1, $2), {schema}.version_at($1, $3), {schema}.holds($4)";
+        // On the primary, which has whatever a replica has.
+        let ends = self.connections.read(async |mut connection| {
+            let ends = query_as::<Postgres, (i64, i64, bool)>(self.schema.statement(select))
                 .bind(stream.as_str())
                 .bind(after)
                 .bind(up_to)
+                .bind(cursor.bounds.seen)
                 .fetch_one(&mut *connection)
                 .await;
             (connection, ends)
         });
-        let (low, high) = ends.await.map_err(|error| read_error("reading a stream", error))?;
+        let (low, high, _) = ends.await.map_err(|error| read_error("reading a stream", error))?;
         let by_position = matches!(read.scope, Scope::Query(_));
         cursor.bounds.low = if by_position { low } else { cursor.bounds.low.max(low) };
         cursor.bounds.high = if by_position { high } else { cursor.bounds.high.min(high) };
@@ -208,18 +231,12 @@ impl Source {
         Ok(())
     }
 
-    fn connections(&self, on_replica: bool) -> &Connections {
-        match &self.replica {
-            Some(replica) if on_replica => replica,
-            _ => &self.connections,
-        }
-    }
-
     async fn page(&self, cursor: &mut Cursor) -> Result<Page, ReadError> {
         cursor.bounds.rows = cursor.rows();
         let place = &*cursor;
-        let fetched = self
-            .connections(cursor.on_replica)
+        let replica = self.replica.as_ref().filter(|_| cursor.replayed.is_some());
+        let fetched = replica
+            .unwrap_or(&self.connections)
             .read(async |mut connection| {
                 let fetched = self.fetch(&mut connection, place).await;
                 (connection, fetched)
@@ -239,6 +256,9 @@ impl Source {
         connection: &mut PgConnection,
         cursor: &Cursor,
     ) -> Result<Fetched, Error> {
+        if let Some(wal_end) = &cursor.replayed {
+            self.wait_for_replay(connection, wal_end).await?;
+        }
         let (text, arguments) =
             page(&cursor.track, &cursor.bounds, COLUMNS, cursor.open_end).finish(&self.schema)?;
         let mut decoder = Decoder::default();
@@ -266,11 +286,11 @@ struct Fetched {
 const LAST_COLUMN: usize = 12;
 
 impl Cursor {
-    fn new(track: Track, low: i64, high: i64, read: &Read, on_replica: bool) -> Self {
+    fn new(track: Track, low: i64, high: i64, read: &Read) -> Self {
         let Read { direction, as_at, .. } = *read;
-        let bounds = Bounds { low, high, direction, as_at, rows: 0, bytes: PAGE_BYTES };
+        let bounds = Bounds { low, high, seen: 0, direction, as_at, rows: 0, bytes: PAGE_BYTES };
         let remaining = read.limit.unwrap_or(u64::MAX);
-        Self { track, bounds, remaining, pages: 0, open_end: false, on_replica }
+        Self { track, bounds, remaining, pages: 0, open_end: false, replayed: None }
     }
 
     /// Whether the bounds are positions that must become versions.

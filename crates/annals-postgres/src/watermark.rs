@@ -7,6 +7,7 @@ use annals_core::{Fault, Position, ReadError};
 use sqlx_core::error::Error;
 use sqlx_core::query::query;
 use sqlx_core::query_as::query_as;
+use sqlx_core::query_scalar::query_scalar;
 use sqlx_postgres::{PgConnection, Postgres};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -27,8 +28,8 @@ pub(crate) struct Mark {
     /// The last event that is committed. It stands behind the head when a transaction that began
     /// to append earlier is still open.
     pub(crate) newest: Position,
-    /// A replica that has replayed the primary's log up to here has every event up to the head.
-    pub(crate) lsn: String,
+    /// No event will ever be added at or before it.
+    pub(crate) bound: Position,
 }
 
 /// A transaction that has appended and is still open: it holds the watermark back.
@@ -84,14 +85,23 @@ impl Watermark {
     }
 
     async fn look(&self, connection: &mut PgConnection) -> Result<Mark, Error> {
-        let select =
-            self.schema.statement("SELECT head, newest, lsn::text FROM {schema}.watermark()");
+        let select = self.schema.statement("SELECT head, newest, bound FROM {schema}.watermark()");
         let row = query(select).fetch_one(connection).await?;
         Ok(Mark {
             head: position(get(&row, 0)?),
             newest: position(get(&row, 1)?),
-            lsn: get(&row, 2)?,
+            bound: position(get(&row, 2)?),
         })
+    }
+
+    /// What a standby must have replayed to have everything that is committed now.
+    pub(crate) async fn wal_end(&self) -> Result<String, ReadError> {
+        let end = self.connections.read(async |mut connection| {
+            let select = self.schema.statement("SELECT {schema}.wal_end()::text");
+            let end = query_scalar(select).fetch_one(&mut *connection).await;
+            (connection, end)
+        });
+        end.await.map_err(|error| read_error("asking how far the write-ahead log is", error))
     }
 
     /// Waits until everything that is committed now, as far as `up_to`, can be read.
@@ -103,7 +113,7 @@ impl Watermark {
         let first = self.now().await?;
         let wanted = first.newest.min(up_to);
         let (mut mark, mut pause) = (first, LOOK_AGAIN[0]);
-        while mark.head < wanted {
+        while mark.bound < wanted {
             if timeout_at(deadline, sleep(pause)).await.is_err() {
                 return Err(self.stalled().await);
             }

@@ -5,7 +5,7 @@ use annals_core::{
     StreamId,
 };
 use annals_postgres::{OpenError, PostgresStore, SchemaName};
-use annals_scratch::{Cluster, Database};
+use annals_scratch::Database;
 use sqlx_core::connection::Connection;
 use sqlx_core::executor::Executor;
 use sqlx_core::query::query;
@@ -93,46 +93,6 @@ async fn a_log_restored_without_its_sequence_is_refused_with_the_way_out() {
     let store = PostgresStore::connect(database.url()).await.unwrap();
     let receipt = store.append(append(99)).await.unwrap();
     assert!(receipt.first_position > last);
-}
-
-/// A dump that is restored into another cluster goes on well above every position that may have
-/// been given out since it was taken.
-#[tokio::test]
-async fn a_dump_in_another_cluster_goes_on_above_all_positions() {
-    let database = Database::create().await;
-    let store = PostgresStore::connect(database.url()).await.unwrap();
-    store.append(append(0)).await.unwrap();
-    let bin = annals_scratch::Binaries::find().unwrap();
-    let dump = std::process::Command::new(bin.folder().join("pg_dump"))
-        .arg(database.url())
-        .output()
-        .unwrap();
-    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-    // Given out after the dump was taken, and perhaps seen by somebody.
-    let mut seen = store.head().await.unwrap();
-    for number in 1..50 {
-        seen = store.append(append(number)).await.unwrap().last_position;
-    }
-
-    let elsewhere = Cluster::start(&[]).await.unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("dump.sql");
-    std::fs::write(&file, dump.stdout).unwrap();
-    let restored = std::process::Command::new(bin.folder().join("psql"))
-        .args(["-q", "-v", "ON_ERROR_STOP=1", "-f"])
-        .arg(&file)
-        .arg(elsewhere.url("postgres"))
-        .output()
-        .unwrap();
-    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
-    let restored = PostgresStore::connect(&elsewhere.url("postgres")).await.unwrap();
-    assert_eq!(restored.read_to_end(Read::all()).await.unwrap().len(), 1);
-    let receipt = restored.append(append(1)).await.unwrap();
-    assert!(receipt.first_position > seen, "{} after {seen}", receipt.first_position);
-    // Once is enough.
-    let again = PostgresStore::connect(&elsewhere.url("postgres")).await.unwrap();
-    let next = again.append(append(2)).await.unwrap();
-    assert!(next.first_position.get() - receipt.last_position.get() < 1 << 20);
 }
 
 #[tokio::test]

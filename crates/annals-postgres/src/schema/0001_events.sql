@@ -51,12 +51,68 @@ CREATE TRIGGER tags_are_immutable BEFORE UPDATE OR DELETE ON {schema}.tags
 CREATE TRIGGER tags_are_not_truncated BEFORE TRUNCATE ON {schema}.tags
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_change();
 
--- One row: which database cluster the log has grown in. A log that finds itself elsewhere was
--- restored, and goes on well above every position it may ever have given out.
+-- One row: where the log grows. A log that finds itself elsewhere was restored, or a standby has
+-- taken over: it goes on well above every position it may ever have given out.
 CREATE TABLE {schema}.origin (
     cluster  bigint NOT NULL,
-    timeline integer NOT NULL
+    timeline bigint NOT NULL,
+    -- Other ones when a dump was restored, even into the same cluster.
+    database oid    NOT NULL,
+    sequence oid    NOT NULL
 );
+
+-- The timeline of the write-ahead log; it changes when a standby takes over, or a backup is
+-- rolled forward. What pg_control_checkpoint tells changes only with the checkpoint after that.
+CREATE FUNCTION {schema}.timeline() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint
+$$;
+
+CREATE FUNCTION {schema}.here() RETURNS {schema}.origin LANGUAGE sql VOLATILE AS $$
+    SELECT s.system_identifier, {schema}.timeline(), d.oid, '{schema}.positions'::regclass::oid
+    FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()
+$$;
+
+-- Advances the sequence when the log is not where it was before, and says by how much. Whoever
+-- followed the log may have seen more than there is now, and must not see a position again.
+CREATE FUNCTION {schema}.settle(the_log bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    here    {schema}.origin%ROWTYPE := {schema}.here();
+    known   {schema}.origin%ROWTYPE;
+    advance bigint;
+BEGIN
+    SELECT * INTO known FROM {schema}.origin;
+    IF known IS NOT DISTINCT FROM here THEN
+        RETURN 0;
+    END IF;
+
+    -- The lock that every append shares: none is under way, and so no mark is to be seen, which
+    -- could not be told from one that is so much higher. Another one may have settled meanwhile.
+    PERFORM pg_advisory_xact_lock(the_log);
+    SELECT * INTO known FROM {schema}.origin;
+    IF known IS NOT DISTINCT FROM here THEN
+        RETURN 0;
+    END IF;
+    advance := CASE
+        -- A new log.
+        WHEN known.cluster IS NULL THEN 0
+        -- More groups than were ever appended after the dump was taken, few enough to do it
+        -- hundreds of times before positions outgrow what JSON numbers carry exactly.
+        WHEN (known.cluster, known.database, known.sequence)
+            <> (here.cluster, here.database, here.sequence) THEN 4294967296
+        -- More than are appended between a backup and what was rolled forward of it, or than a
+        -- standby can lag behind: six days at a thousand groups a second.
+        ELSE 536870912
+    END;
+    IF advance > 0 THEN
+        PERFORM setval('{schema}.positions'::regclass,
+            coalesce(pg_sequence_last_value('{schema}.positions'::regclass), 0) + advance);
+    END IF;
+    DELETE FROM {schema}.origin;
+    INSERT INTO {schema}.origin SELECT here.*;
+    RETURN advance;
+END $$;
+REVOKE EXECUTE ON FUNCTION {schema}.settle FROM PUBLIC;
 
 -- The version of a stream's last event at or before a position; versions rise with positions, so
 -- they can be searched by halves.
@@ -152,8 +208,9 @@ END $$;
 -- Appends have parts, one for each of their streams, and parts have events; all are given in
 -- order. An expected version is a number, or -1 for any, or -2 for an existing stream.
 CREATE FUNCTION {schema}.append(
-    -- Wait for locks that others hold, or give up and name them in busy.
-    wait boolean, moment timestamptz,
+    -- How many milliseconds to wait for each lock that others hold: 0 gives up at once and names
+    -- them in busy; null is as long as the session waits for locks.
+    patience integer, moment timestamptz,
     keys bigint[], exclusive boolean[],
     streams text[], append_parts integer[],
     part_stream integer[], part_expected bigint[], part_events integer[],
@@ -186,8 +243,10 @@ DECLARE
     appends   constant integer := cardinality(append_parts);
     heads     bigint[];
     newest    timestamptz;
+    timeline  bigint;
     starts    integer[];
     total     integer := 0;
+    written   integer;
     part      integer := 0;
     last_part integer;
     fits      boolean;
@@ -201,7 +260,10 @@ BEGIN
                   HINT = 'its own locks make an append serialisable; begin the transaction without an isolation level';
     END IF;
 
-    IF wait THEN
+    IF patience IS DISTINCT FROM 0 THEN
+        IF patience IS NOT NULL THEN
+            PERFORM set_config('lock_timeout', patience::text, true);
+        END IF;
         PERFORM CASE WHEN l.alone THEN pg_advisory_xact_lock(l.key)
                      ELSE pg_advisory_xact_lock_shared(l.key) END
             FROM unnest(keys, exclusive) AS l(key, alone);
@@ -214,17 +276,24 @@ BEGIN
         END IF;
     END IF;
 
-    stored := EXISTS (SELECT FROM {schema}.events e WHERE e.id = ANY (ids));
-    IF stored THEN
-        RETURN;
-    END IF;
-
     -- From here on nobody else changes what is looked at: every statement sees all that was
     -- committed by those who held the locks before.
-    SELECT array_agg(coalesce(h.version, 0) ORDER BY s.place), max(h.recorded_at) INTO heads, newest
+    SELECT EXISTS (SELECT FROM {schema}.events e WHERE e.id = ANY (ids)),
+           array_agg(coalesce(h.version, 0) ORDER BY s.place),
+           greatest(max(h.recorded_at),
+                    (SELECT e.recorded_at FROM {schema}.events e ORDER BY e.position DESC LIMIT 1)),
+           (SELECT o.timeline FROM {schema}.origin o)
+        INTO stored, heads, newest, timeline
         FROM unnest(streams) WITH ORDINALITY AS s(stream, place)
         LEFT JOIN LATERAL (SELECT e.version, e.recorded_at FROM {schema}.events e
                            WHERE e.stream = s.stream ORDER BY e.version DESC LIMIT 1) h ON true;
+    IF stored THEN
+        RETURN;
+    END IF;
+    IF timeline IS DISTINCT FROM {schema}.timeline() THEN
+        RAISE EXCEPTION 'the log has not settled on this server since it took over'
+            USING ERRCODE = 'AN001', HINT = 'open a store anew, or run annals migrate';
+    END IF;
 
     firsts := array_fill(-1, ARRAY[appends]);
     wrong_part := array_fill(0, ARRAY[appends]);
@@ -283,11 +352,10 @@ BEGIN
     -- The mark that holds the watermark back until this transaction has ended. It stands at or
     -- below every number that the sequence gives out after it.
     PERFORM pg_advisory_xact_lock_shared(
-        '{schema}.events'::regclass::oid::integer,
+        '{schema}.positions'::regclass::oid::integer,
         (coalesce(pg_sequence_last_value('{schema}.positions'::regclass), 0) & 2147483647)::integer);
     base := nextval('{schema}.positions'::regclass) * 4096;
-    recorded := greatest(coalesce(moment, clock_timestamp()), newest,
-        (SELECT e.recorded_at FROM {schema}.events e ORDER BY e.position DESC LIMIT 1));
+    recorded := greatest(coalesce(moment, clock_timestamp()), newest);
 
     INSERT INTO {schema}.events (position, version, schema_version, recorded_at, occurred_at,
             append_index, id, stream, type, content_type, tags, metadata, data)
@@ -298,7 +366,13 @@ BEGIN
                     content_types, tag_lines, metadatas, datas)
             AS e(part, place, index, id, type, schema_version, occurred_at, content_type, tag_lines,
                  metadata, data)
-        WHERE starts[e.part] >= 0;
+        WHERE starts[e.part] >= 0 AND e.place BETWEEN 0 AND part_events[e.part] - 1;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF written <> total OR total > 4096 THEN
+        RAISE EXCEPTION '% events were given, % announced, 4096 are possible', written, total
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'append with a store of Annals instead of calling the function by hand';
+    END IF;
 
     IF array_remove(tag_lines, NULL) <> '{}' THEN
         INSERT INTO {schema}.tags (tag, position, type)
@@ -312,24 +386,56 @@ END $$;
 REVOKE EXECUTE ON FUNCTION {schema}.append FROM PUBLIC;
 
 -- Where a reader that starts now may read up to: no transaction that is still open will ever
--- commit an event at or before the head. The newest event may stand behind it.
-CREATE FUNCTION {schema}.watermark(OUT head bigint, OUT newest bigint, OUT lsn pg_lsn)
+-- commit an event at or before the bound. The head is the last event there, and the newest event
+-- may stand behind it.
+CREATE FUNCTION {schema}.watermark(OUT head bigint, OUT newest bigint, OUT bound bigint)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 DECLARE
     -- Read before the marks: what is given out later stands behind it.
-    given_out constant bigint := coalesce(pg_sequence_last_value('{schema}.positions'::regclass), 0);
-    lowest    bigint;
-    bound     bigint;
+    given_out bigint := pg_sequence_last_value('{schema}.positions'::regclass);
 BEGIN
-    SELECT min(m.floor) INTO lowest FROM {schema}.marks(given_out) m;
-    bound := least(given_out, lowest) * 4096 + 4095;
+    IF given_out IS NULL THEN
+        -- Nothing was ever given out, or some versions say so to those who may not know.
+        given_out := 0;
+        IF NOT has_sequence_privilege('{schema}.positions', 'SELECT') THEN
+            RAISE EXCEPTION 'reading the log needs the right to SELECT from its sequence'
+                USING ERRCODE = 'insufficient_privilege';
+        END IF;
+    END IF;
+    SELECT least(given_out, min(m.floor)) * 4096 + 4095 INTO bound FROM {schema}.marks(given_out) m;
     SELECT max(e.position) INTO newest FROM {schema}.events e;
     newest := coalesce(newest, 0);
     head := newest;
     IF newest > bound THEN
         SELECT coalesce(max(e.position), 0) INTO head FROM {schema}.events e WHERE e.position <= bound;
     END IF;
-    lsn := pg_current_wal_insert_lsn();
+END $$;
+
+-- Whether this server has an event that was seen before; fails when it has not. A read that ends
+-- with that event must not be answered by a server that lags behind, or has lost it.
+CREATE FUNCTION {schema}.holds(seen bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET enable_seqscan = off AS $$
+BEGIN
+    IF seen > 0 AND NOT EXISTS (SELECT FROM {schema}.events e WHERE e.position = seen) THEN
+        RAISE EXCEPTION 'this server does not have the event at position %, which was there before', seen
+            USING ERRCODE = 'AN002',
+                  HINT = 'it lags behind another one, or has lost the end of the log when it took over';
+    END IF;
+    RETURN true;
+END $$;
+
+-- What a standby must have replayed to have everything that is committed now.
+CREATE FUNCTION {schema}.wal_end() RETURNS pg_lsn LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    lsn    constant pg_lsn := pg_current_wal_insert_lsn();
+    bytes  constant numeric := lsn - '0/0'::pg_lsn;
+BEGIN
+    -- A standby stands before the header of a page, or of a segment, until a record follows it.
+    RETURN lsn - CASE
+        WHEN bytes % pg_size_bytes(current_setting('wal_segment_size')) = 40 THEN 40
+        WHEN bytes % current_setting('wal_block_size')::numeric = 24 THEN 24
+        ELSE 0
+    END;
 END $$;
 
 -- The transactions that have appended and are still open, with what they hold the watermark at.
@@ -339,7 +445,7 @@ LANGUAGE sql VOLATILE AS $$
     SELECT given_out - ((((given_out - l.objid::bigint) + 1073741824) & 2147483647) - 1073741824), l.pid
     FROM pg_locks l
     WHERE l.locktype = 'advisory' AND l.objsubid = 2
-      AND l.classid = '{schema}.events'::regclass::oid
+      AND l.classid = '{schema}.positions'::regclass::oid
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 $$;
 

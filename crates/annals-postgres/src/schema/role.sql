@@ -20,9 +20,9 @@ GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON {schema}.events, {schema}.tags, {schema}.schema_version, {schema}.origin TO {role};
 GRANT SELECT ON SEQUENCE {schema}.positions TO {role};
 GRANT EXECUTE ON FUNCTION {schema}.version_at, {schema}.find_after, {schema}.watermark, {schema}.marks,
-    {schema}.as_json TO {role};
--- Appending: with the function and in no other way. It has the rights of its owner.
-GRANT EXECUTE ON FUNCTION {schema}.append TO {role};
+    {schema}.holds, {schema}.wal_end, {schema}.as_json TO {role};
+-- Appending: with the functions and in no other way. They have the rights of their owner.
+GRANT EXECUTE ON FUNCTION {schema}.append, {schema}.settle, {schema}.timeline TO {role};
 -- In a log that is partitioned.
 DO $$ BEGIN
     IF to_regclass('{schema}.partitioning') IS NOT NULL THEN
