@@ -10,7 +10,7 @@ use annals_core::{
     Append, AppendError, Category, Data, EventId, EventStore, EventStoreExt, EventType,
     ExpectedVersion, NewEvent, Notice, Position, Read, RecordedEvent, StreamId, Subscribe,
 };
-use annals_postgres::{Partition, PartitionError, PostgresStore, RoleName, SchemaName};
+use annals_postgres::{Partition, PartitionError, PostgresStore, RoleName, SchemaName, Severity};
 use annals_scratch::{Cluster, Database};
 use futures_util::StreamExt;
 use sqlx_core::query_scalar::query_scalar;
@@ -591,4 +591,41 @@ async fn reads_go_through_partitions_in_order() {
 
 fn between(low: i64, high: i64) -> String {
     format!("e.position > {low} AND e.position <= {high}")
+}
+
+#[tokio::test]
+async fn the_doctor_knows_partitions() {
+    let (_database, store) = partitioned(4).await;
+    append_groups(&store, 6).await;
+    two_are_ahead(&store, store.head().await.unwrap()).await;
+    let problems = async || {
+        let findings = store.diagnose().await.unwrap();
+        let bad = findings.into_iter().filter(|finding| finding.severity > Severity::Note);
+        bad.map(|finding| (finding.subject, finding.advice.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    assert_eq!(problems().await, []);
+    execute(
+        &store,
+        "ALTER TABLE annals.events_1 DISABLE TRIGGER events_are_immutable;
+         DROP TRIGGER events_are_not_truncated ON annals.events_2;
+         ALTER TABLE annals.events_0 DROP CONSTRAINT events_0_stream_version_key",
+    )
+    .await
+    .unwrap();
+    let found = problems().await;
+    let subjects: Vec<_> = found.iter().map(|(subject, _)| subject.as_str()).collect();
+    assert_eq!(
+        subjects,
+        [
+            "index events_0_stream_version_key",
+            "trigger events_are_immutable of events_1",
+            "trigger events_are_not_truncated of events_2"
+        ]
+    );
+    // The advice is good.
+    for (subject, advice) in found {
+        let (_, statement) = advice.split_once("run: ").expect("a statement");
+        execute(&store, statement).await.expect(&subject);
+    }
+    assert_eq!(problems().await, []);
 }
