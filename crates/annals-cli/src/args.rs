@@ -1,12 +1,13 @@
 //! What can be typed after `annals`. The work itself is in the file of each command.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use annals_core::Version;
 use annals_core::{Category, EventId, EventType, ExpectedVersion, StreamId, Tag, Timestamp};
-use annals_postgres::RoleName;
+use annals_postgres::{PartitionName, RoleName};
 use clap::{Args, Parser, Subcommand};
 
 use crate::location::{Argument, Location};
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Make the tables of a store, or bring them to what this build needs.
     Migrate(Migrate),
+    /// List the partitions of a very large log in PostgreSQL, or make some.
+    Partitions(Partitions),
     /// Show the events of a stream, or of the whole log.
     Read(Read),
     /// Serve a store over HTTP.
@@ -251,6 +254,48 @@ pub(crate) struct Migrate {
     /// nothing else. Does not connect.
     #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
     pub(crate) role: Option<RoleName>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Partitions {
+    #[command(flatten)]
+    pub(crate) list: Store,
+    #[command(subcommand)]
+    pub(crate) work: Option<PartitionsWork>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PartitionsWork {
+    /// Freeze a partition that the log has left behind, and move it to another tablespace.
+    Archive(ArchivePartition),
+    /// Make partitions ahead of the log, where its writers lack the right to do so.
+    Extend(Store),
+    /// Split a log that is one table, once and for ever.
+    Start(StartPartitions),
+}
+
+/// `annals partitions archive events_0 --tablespace slow --store postgres://owner@localhost/app`
+#[derive(Debug, Args)]
+pub(crate) struct ArchivePartition {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    /// The partition, named like events_0.
+    pub(crate) name: PartitionName,
+    /// Where to; it stays where it is when this is left out.
+    #[arg(long, value_name = "TABLESPACE")]
+    pub(crate) tablespace: Option<String>,
+}
+
+/// `annals partitions start --every 100000000 --store postgres://owner@localhost/app`
+#[derive(Debug, Args)]
+pub(crate) struct StartPartitions {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    /// How many groups of appends a partition has. A group has one event at least, and a few
+    /// under load.
+    #[arg(long, value_name = "GROUPS")]
+    pub(crate) every: NonZeroU64,
 }
 
 #[derive(Debug, Subcommand)]

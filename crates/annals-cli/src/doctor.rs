@@ -132,7 +132,9 @@ fn tell(findings: &[Finding], output: &mut Output) -> Result<(), Failure> {
         let severity = format!("{:<7}", finding.severity.to_string());
         let severity = output.styled(style(finding.severity), &severity);
         let subject = shown(&finding.subject).to_string();
-        output.line(&format!("{severity}  {subject:<width$}  {}", shown(&finding.message)))?;
+        // Statements of others have lines.
+        let message = finding.message.split_whitespace().collect::<Vec<_>>().join(" ");
+        output.line(&format!("{severity}  {subject:<width$}  {}", shown(&message)))?;
         for line in finding.advice.iter().flat_map(|advice| advice_lines(advice)) {
             output.line(&format!("{:7}  {:width$}  {}", "", "", shown(&line)))?;
         }

@@ -9,6 +9,7 @@ mod failure;
 mod location;
 mod migrate;
 mod output;
+mod partitions;
 mod read;
 mod serve;
 mod signal;
@@ -26,13 +27,16 @@ use crate::args::{Cli, Command};
 use crate::failure::Failure;
 use crate::output::Output;
 
+/// What the driver finds slow is for those who look for it.
+const LOG_DEFAULT: &str = "warn,sqlx=error";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && output::may_colour())
         .with_env_filter(
-            EnvFilter::try_from_env("ANNALS_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+            EnvFilter::try_from_env("ANNALS_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT)),
         )
         .init();
     let outcome = tokio::runtime::Runtime::new()
@@ -52,6 +56,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Migrate(args) => migrate::run(args, output).await,
+        Command::Partitions(args) => partitions::run(args, output).await,
         Command::Read(args) => read::run(args, output).await,
         Command::Serve(args) => serve::run(args, output).await,
         Command::Stats(args) => stats::run(args, output).await,

@@ -62,9 +62,9 @@ impl Followers {
         Self { all: all.collect(), tell_end }
     }
 
-    /// How many events each has seen so far.
-    pub(super) fn delivered(&self) -> Vec<Arc<AtomicU64>> {
-        self.all.iter().map(|follower| Arc::clone(&follower.delivered)).collect()
+    /// How many events the first has seen so far.
+    pub(super) fn delivered(&self) -> Arc<AtomicU64> {
+        self.all.first().map(|first| Arc::clone(&first.delivered)).unwrap_or_default()
     }
 
     /// Waits until all have come to `position`, or have had time enough.

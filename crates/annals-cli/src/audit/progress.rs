@@ -14,8 +14,8 @@ const EVERY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10
 /// What there is to tell of an audit that is under way.
 pub(super) struct Progress {
     pub(super) length: Duration,
-    /// What each subscription has delivered.
-    pub(super) delivered: Vec<Arc<AtomicU64>>,
+    /// What the first subscription has delivered.
+    pub(super) delivered: Arc<AtomicU64>,
     pub(super) written: Option<Arc<AtomicU64>>,
 }
 
@@ -47,16 +47,15 @@ impl Progress {
     }
 
     fn line(&self, elapsed: Duration) -> String {
-        let count = |count: &Arc<AtomicU64>| count.load(Ordering::Relaxed);
-        let slowest = self.delivered.iter().map(count).min().unwrap_or(0);
-        let written = self.written.as_ref().map(|written| {
-            format!("; {} events written", grouped(written.load(Ordering::Relaxed)))
-        });
+        let written = self
+            .written
+            .as_ref()
+            .map(|written| format!(", {} written", grouped(written.load(Ordering::Relaxed))));
         format!(
-            "{} of {} s: every subscription has seen at least {} events{}",
+            "{} of {} s: {} events seen{}",
             elapsed.as_secs(),
             self.length.as_secs(),
-            grouped(slowest),
+            grouped(self.delivered.load(Ordering::Relaxed)),
             written.unwrap_or_default()
         )
     }

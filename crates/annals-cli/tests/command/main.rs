@@ -10,6 +10,7 @@ mod doctor;
 mod http;
 mod kill;
 mod migrate;
+mod partitions;
 mod postgres;
 mod read;
 mod serve;

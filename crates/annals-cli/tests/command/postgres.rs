@@ -86,7 +86,7 @@ fn the_bank_of_the_demo_can_be_in_postgresql() {
     let (place, database) = (Place::new(), database());
     let store = with_password(&database);
     let arguments =
-        ["demo", "--listen", "127.0.0.1:0", "--seconds", "1", "--accounts", "5", "--store", &store];
+        ["demo", "--listen", "127.0.0.1:0", "--seconds", "1", "--accounts", "2", "--store", &store];
     let ran = place.run(&arguments);
     keeps_the_password(&ran);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -96,7 +96,7 @@ fn the_bank_of_the_demo_can_be_in_postgresql() {
     assert!(pasted.contains("@") && !pasted.contains('…'), "{pasted}");
     assert!(!place.path().join("annals-demo").exists());
     let opened = place.run(&["read", "--json", "--type", "AccountOpened", "--store", &store]);
-    assert_eq!(opened.ok().json_lines().len(), 5);
+    assert_eq!(opened.ok().json_lines().len(), 2);
 }
 
 #[test]
