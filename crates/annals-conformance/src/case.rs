@@ -236,6 +236,7 @@ macro_rules! __each_case {
                     s9_recorded_at_does_not_decrease_under_32_writers
                     s9_occurred_at_is_the_callers
                     s9_as_at_has_one_answer_for_ever
+                    s9_as_at_looks_behind_what_came_later
                 }
                 OpaqueData opaque {
                     s10_events_come_back_as_they_were_given

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_core::{Append, ExpectedVersion, Limits, ManualClock, Position, Query, Read, Timestamp};
+use annals_core::{
+    Append, Direction, ExpectedVersion, Limits, ManualClock, Position, Query, QueryItem, Read,
+    Timestamp,
+};
 
 use crate::probe::{Probe, line, same_events};
 use crate::storm::storm;
-use crate::words::{event, events, stream, typed};
+use crate::words::{category, event, events, stream, tag, typed};
 use crate::{Backend, Configurable};
 
 use ExpectedVersion::Any;
@@ -93,6 +96,46 @@ pub(crate) async fn s9_as_at_has_one_answer_for_ever(backend: &dyn Backend) {
     for (read, answer) in answers {
         let expected: Vec<_> = log.iter().filter(|event| read.selects(event)).cloned().collect();
         same_events(&format!("{read:?}"), &expected, &answer);
+    }
+}
+
+/// A moment long ago is found behind all that has matched since, however it is indexed: more than
+/// a store looks at in one go.
+pub(crate) async fn s9_as_at_looks_behind_what_came_later(backend: &dyn Backend) {
+    const LATER: usize = 300;
+    let store = Probe::open(backend).await;
+    let seats = |name: &str, seat: &str, count| {
+        let taken = events("Taken", count).into_iter().map(|event| event.tagged(tag(seat)));
+        Append::to(stream(name), Any, taken)
+    };
+    store.accepts(seats("hall-1", "seat:1", 2)).await;
+    let moment = store.accepts(seats("hall-2", "seat:2", 2)).await.recorded_at;
+    while store.accepts(seats("hall-1", "seat:2", 1)).await.recorded_at <= moment {}
+    store.accepts(seats("hall-1", "seat:1", LATER)).await;
+    store.accepts(seats("hall-2", "seat:2", LATER)).await;
+
+    let log = store.log().await;
+    let seat = |name: &str| QueryItem::new().tag(tag(name));
+    let hall = || QueryItem::new().stream(stream("hall-1"));
+    let queries = [
+        Query::all(),
+        typed(["Taken"]),
+        Query::of(seat("seat:1")),
+        Query::of(seat("seat:1")).or(seat("seat:2")),
+        Query::of(seat("seat:2")).or(QueryItem::new().category(category("hall"))),
+        Query::of(hall()),
+        Query::of(hall()).or(seat("seat:2")),
+    ];
+    for query in queries {
+        for read in [Read::query(query.clone()), Read::query(query).backward()] {
+            let read = read.as_at(moment);
+            let mut expected: Vec<_> =
+                log.iter().filter(|event| read.selects(event)).cloned().collect();
+            if read.direction == Direction::Backward {
+                expected.reverse();
+            }
+            same_events(&format!("{read:?}"), &expected, &store.read(read).await);
+        }
     }
 }
 

@@ -329,6 +329,10 @@ caught! {
         model_random_histories
         s9_as_at_draws_the_line_exactly
         s9_as_at_has_one_answer_for_ever
+        s9_as_at_looks_behind_what_came_later
+    ];
+    looks_at_one_page: |store, _| over(store, LooksAtOnePage) => at_once [
+        s9_as_at_looks_behind_what_came_later
     ];
     reserialises_json: |store, _| over(store, ReserialisesJson) => at_once [
         s10_data_is_not_looked_into

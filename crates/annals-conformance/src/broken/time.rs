@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use annals_core::error::AppendError;
 use annals_core::{
-    Append, Clock, EventId, EventStore, EventStream, Read, Receipt, RecordedEvent, Timestamp,
+    Append, Clock, Direction, EventId, EventStore, EventStream, Read, Receipt, RecordedEvent,
+    Timestamp,
 };
 use async_trait::async_trait;
+use futures_util::TryStreamExt;
 
 use crate::decorate::{Decorator, changed};
 
@@ -96,5 +98,22 @@ impl Decorator for AnswersForEarlier {
     fn read(&self, store: &Arc<dyn EventStore>, mut read: Read) -> EventStream {
         read.as_at = read.as_at.map(|at| Timestamp::from_micros(at.as_micros() - 1));
         store.read(read)
+    }
+}
+
+/// Looks at the last few events that match, and only then at when they were recorded.
+#[derive(Debug)]
+pub struct LooksAtOnePage;
+
+#[async_trait]
+impl Decorator for LooksAtOnePage {
+    fn read(&self, store: &Arc<dyn EventStore>, read: Read) -> EventStream {
+        let Some(moment) = read.as_at.filter(|_| read.direction == Direction::Backward) else {
+            return store.read(read);
+        };
+        let mut page = read.limit(64);
+        page.as_at = None;
+        let then = move |event: &RecordedEvent| std::future::ready(event.recorded_at <= moment);
+        Box::pin(store.read(page).try_filter(then))
     }
 }
