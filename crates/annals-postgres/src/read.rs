@@ -146,7 +146,7 @@ impl Source {
     async fn open(&self, read: &Read) -> Result<Cursor, ReadError> {
         let mut cursor = match &read.scope {
             Scope::Query(query) => {
-                let End { head, replayed } = self.end_of_log(read.up_to).await?;
+                let End { head, replayed } = self.end_of_log(read).await?;
                 let low = stored_position(read.after);
                 let high = stored_position(read.up_to.min(head));
                 let mut cursor = Cursor::new(Track::of(query), low, high, read);
@@ -155,6 +155,9 @@ impl Source {
                 cursor
             }
             Scope::Stream(stream) => {
+                if read.as_at.is_some() {
+                    self.watermark.past().await?;
+                }
                 let low = stored_version(read.from_version).saturating_sub(1).max(0);
                 let high = stored_version(read.to_version);
                 let track = Track::Stream(stream.clone(), Vec::new());
@@ -172,12 +175,13 @@ impl Source {
     }
 
     /// Up to where the log can be read.
-    async fn end_of_log(&self, up_to: Position) -> Result<End, ReadError> {
+    async fn end_of_log(&self, read: &Read) -> Result<End, ReadError> {
         let known = *self.head.borrow();
-        if up_to <= known && self.replica.is_none() {
-            return Ok(End { head: known, replayed: None });
-        }
-        let head = self.watermark.covering(up_to).await?.head;
+        let head = match read.as_at {
+            Some(_) => self.watermark.past().await?.head,
+            None if read.up_to <= known && self.replica.is_none() => known,
+            None => self.watermark.covering(read.up_to).await?.head,
+        };
         let replayed = match self.replica {
             Some(_) => Some(self.watermark.wal_end().await?),
             None => None,

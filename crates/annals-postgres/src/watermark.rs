@@ -30,6 +30,8 @@ pub(crate) struct Mark {
     pub(crate) newest: Position,
     /// No event will ever be added at or before it.
     pub(crate) bound: Position,
+    /// No event of a transaction that had appended before stands behind it.
+    pub(crate) ceiling: Position,
 }
 
 /// A transaction that has appended and is still open: it holds the watermark back.
@@ -85,12 +87,14 @@ impl Watermark {
     }
 
     async fn look(&self, connection: &mut PgConnection) -> Result<Mark, Error> {
-        let select = self.schema.statement("SELECT head, newest, bound FROM {schema}.watermark()");
+        let select =
+            self.schema.statement("SELECT head, newest, bound, ceiling FROM {schema}.watermark()");
         let row = query(select).fetch_one(connection).await?;
         Ok(Mark {
             head: position(get(&row, 0)?),
             newest: position(get(&row, 1)?),
             bound: position(get(&row, 2)?),
+            ceiling: position(get(&row, 3)?),
         })
     }
 
@@ -109,10 +113,24 @@ impl Watermark {
     /// # Errors
     /// `Unavailable` with the transactions that stand in the way, when patience has run out.
     pub(crate) async fn covering(&self, up_to: Position) -> Result<Mark, ReadError> {
+        let now = self.now().await?;
+        let wanted = now.newest.min(up_to);
+        self.bound_at(wanted, now).await
+    }
+
+    /// Waits until every transaction that has appended by now has ended: whatever is committed
+    /// afterwards is recorded afterwards, so that the past is complete (S9).
+    ///
+    /// # Errors
+    /// As [`covering`](Self::covering).
+    pub(crate) async fn past(&self) -> Result<Mark, ReadError> {
+        let now = self.now().await?;
+        self.bound_at(now.ceiling, now).await
+    }
+
+    async fn bound_at(&self, wanted: Position, mut mark: Mark) -> Result<Mark, ReadError> {
         let deadline = Instant::now() + self.patience;
-        let first = self.now().await?;
-        let wanted = first.newest.min(up_to);
-        let (mut mark, mut pause) = (first, LOOK_AGAIN[0]);
+        let mut pause = LOOK_AGAIN[0];
         while mark.bound < wanted {
             if timeout_at(deadline, sleep(pause)).await.is_err() {
                 return Err(self.stalled().await);

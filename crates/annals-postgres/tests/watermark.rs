@@ -146,3 +146,33 @@ async fn a_stream_that_somebody_holds_keeps_no_neighbour_waiting() {
     let held = store.read_to_end(Read::stream(StreamId::from_static("held-1"))).await.unwrap();
     assert_eq!(held.last().unwrap().version.get(), 11);
 }
+
+/// What an open transaction has appended is recorded already, and will belong to the past.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_about_the_past_waits_for_who_may_still_add_to_it() {
+    let database = Database::create().await;
+    let store = PostgresStore::connect(database.url()).await.unwrap();
+    let first = store.append(append("a-1")).await.unwrap().last_position;
+    let mut connection = connect(&database).await;
+    let mut transaction = connection.begin().await.unwrap();
+    let receipt = store.append_in(&mut transaction, &append("a-1")).await.unwrap();
+    // The log can be read up to before the transaction, and the moment is asked about.
+    for past in [
+        Read::all().up_to(first).as_at(receipt.recorded_at),
+        Read::all().as_at(receipt.recorded_at),
+        Read::stream(StreamId::from_static("a-1")).as_at(receipt.recorded_at),
+    ] {
+        let impatient = PostgresStore::options().patience(Duration::from_millis(100));
+        let impatient = impatient.connect(database.url()).await.unwrap();
+        let error = impatient.read_to_end(past).await.unwrap_err();
+        assert!(matches!(error, ReadError::Unavailable(_)), "{error:?}");
+    }
+    let asking = store.clone();
+    let answer = tokio::spawn(async move {
+        asking
+            .read_to_end(Read::stream(receipt.streams[0].stream.clone()).as_at(receipt.recorded_at))
+            .await
+    });
+    transaction.commit().await.unwrap();
+    assert_eq!(timeout(PATIENCE, answer).await.expect("in time").unwrap().unwrap().len(), 2);
+}

@@ -387,8 +387,10 @@ REVOKE EXECUTE ON FUNCTION {schema}.append FROM PUBLIC;
 
 -- Where a reader that starts now may read up to: no transaction that is still open will ever
 -- commit an event at or before the bound. The head is the last event there, and the newest event
--- may stand behind it.
-CREATE FUNCTION {schema}.watermark(OUT head bigint, OUT newest bigint, OUT bound bigint)
+-- may stand behind it. Nothing that was given out stands behind the ceiling.
+CREATE FUNCTION {schema}.watermark(
+    OUT head bigint, OUT newest bigint, OUT bound bigint, OUT ceiling bigint
+)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 DECLARE
     -- Read before the marks: what is given out later stands behind it.
@@ -402,7 +404,8 @@ BEGIN
                 USING ERRCODE = 'insufficient_privilege';
         END IF;
     END IF;
-    SELECT least(given_out, min(m.floor)) * 4096 + 4095 INTO bound FROM {schema}.marks(given_out) m;
+    ceiling := given_out * 4096 + 4095;
+    SELECT least(ceiling, min(m.floor) * 4096 + 4095) INTO bound FROM {schema}.marks(given_out) m;
     SELECT max(e.position) INTO newest FROM {schema}.events e;
     newest := coalesce(newest, 0);
     head := newest;
