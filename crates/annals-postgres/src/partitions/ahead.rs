@@ -11,7 +11,7 @@ use sqlx_postgres::Postgres;
 
 use crate::append::Outcome;
 use crate::connections::Connections;
-use crate::fault::{chain, sqlstate};
+use crate::fault::chain;
 use crate::number::stored_position;
 use crate::schema::SchemaName;
 
@@ -36,11 +36,13 @@ impl Ahead {
     /// Finds out whether the log is partitioned, and makes what is due.
     pub(crate) async fn begin(&self) -> Result<(), Error> {
         match self.extend().await {
-            // A role that may only read; or one from before, whose rights were not renewed.
-            Err(error) if sqlstate(&error) == Some("42501") => {
+            // One that may only read, or one from before whose rights were not renewed: no reason
+            // not to open the log.
+            Err(error @ Error::Database(_)) => {
                 tracing::warn!(
-                    "this user may not make partitions ahead of the log; run the script of \
-                     `annals migrate --roles` again if it is one that appends"
+                    error = %chain(&error),
+                    "this user cannot make partitions ahead of the log; if it is one that \
+                     appends, run the script of `annals migrate --role` again"
                 );
                 Ok(())
             }
