@@ -20,14 +20,19 @@ pub(crate) async fn run(args: args::Partitions, mut output: Output) -> Result<()
     let opened = open(location).await?;
     let store = opened.postgres().expect("it was opened as one in PostgreSQL");
     let done = match &args.work {
-        None => list(store, &mut output).await,
-        Some(args::PartitionsWork::Archive(args)) => archive(store, args).await,
-        Some(args::PartitionsWork::Extend(_)) => store.extend_partitions().await.map_err(failed),
-        Some(args::PartitionsWork::Start(args)) => start(store, args).await,
+        None => Ok(()),
+        Some(args::PartitionsWork::Archive(args)) => {
+            store.archive_partition(args.name, args.tablespace.as_deref()).await
+        }
+        Some(args::PartitionsWork::Extend(_)) => store.extend_partitions().await,
+        Some(args::PartitionsWork::Start(args)) => store.partition(args.every).await,
     };
+    done.map_err(failed)?;
+    // Whatever was done, this is how it is now.
+    list(store, &mut output).await?;
     output.flush()?;
     opened.close().await;
-    done
+    Ok(())
 }
 
 async fn open(location: &Location) -> Result<Opened, Failure> {
@@ -67,19 +72,6 @@ async fn list(store: &PostgresStore, output: &mut Output) -> Result<(), Failure>
              positions after {after} up to {up_to}"
         ))?;
     }
-    Ok(())
-}
-
-async fn start(store: &PostgresStore, args: &args::StartPartitions) -> Result<(), Failure> {
-    note("noting the ids of all events and looking at every row; the log stays in use meanwhile");
-    store.partition(args.every).await.map_err(failed)?;
-    note("done: events_0 has what was there, and the log goes on in events_1");
-    Ok(())
-}
-
-async fn archive(store: &PostgresStore, args: &args::ArchivePartition) -> Result<(), Failure> {
-    store.archive_partition(args.name, args.tablespace.as_deref()).await.map_err(failed)?;
-    note(&format!("{} is archived; it stays a part of the log", args.name));
     Ok(())
 }
 

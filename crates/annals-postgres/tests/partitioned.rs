@@ -111,7 +111,7 @@ async fn writer(store: PostgresStore, number: usize, over: Arc<AtomicBool>) -> V
             ExpectedVersion::Any,
             [shared],
         );
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             store.append(append).await.expect("the append is stored");
         } else {
             let mut transaction = store.pool().begin().await.expect("a transaction");
@@ -169,7 +169,8 @@ async fn a_log_is_partitioned_while_it_is_in_use() {
     let rest = log.len() - follow(0).await.len();
     let seen = follow(rest).await;
     assert_eq!(seen, log.iter().map(|event| (event.position, event.id)).collect::<Vec<_>>());
-    assert_eq!(ask::<i64>(&store, "SELECT count(*) FROM annals.ids").await, log.len() as i64);
+    let noted: i64 = ask(&store, "SELECT count(*) FROM annals.ids").await;
+    assert_eq!(usize::try_from(noted).unwrap(), log.len());
     let partitions = store.partitions().await.unwrap();
     assert!(partitions.len() > 4, "{partitions:#?}");
     let last = log.last().unwrap().position;
