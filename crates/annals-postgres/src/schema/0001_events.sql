@@ -54,6 +54,8 @@ CREATE TRIGGER tags_are_not_truncated BEFORE TRUNCATE ON {schema}.tags
 -- One row: where the log grows. A log that finds itself elsewhere was restored, or a standby has
 -- taken over: it goes on well above every position it may ever have given out.
 CREATE TABLE {schema}.origin (
+    -- Found with an index: a plan without one would be thought so dear that it is compiled.
+    one      boolean PRIMARY KEY CHECK (one),
     cluster  bigint NOT NULL,
     timeline bigint NOT NULL,
     -- Other ones when a dump was restored, even into the same cluster.
@@ -68,7 +70,7 @@ CREATE FUNCTION {schema}.timeline() RETURNS bigint LANGUAGE sql VOLATILE AS $$
 $$;
 
 CREATE FUNCTION {schema}.here() RETURNS {schema}.origin LANGUAGE sql VOLATILE AS $$
-    SELECT s.system_identifier, {schema}.timeline(), d.oid, '{schema}.positions'::regclass::oid
+    SELECT true, s.system_identifier, {schema}.timeline(), d.oid, '{schema}.positions'::regclass::oid
     FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()
 $$;
 
@@ -282,7 +284,7 @@ BEGIN
            array_agg(coalesce(h.version, 0) ORDER BY s.place),
            greatest(max(h.recorded_at),
                     (SELECT e.recorded_at FROM {schema}.events e ORDER BY e.position DESC LIMIT 1)),
-           (SELECT o.timeline FROM {schema}.origin o)
+           (SELECT o.timeline FROM {schema}.origin o WHERE o.one)
         INTO stored, heads, newest, timeline
         FROM unnest(streams) WITH ORDINALITY AS s(stream, place)
         LEFT JOIN LATERAL (SELECT e.version, e.recorded_at FROM {schema}.events e
@@ -396,6 +398,10 @@ DECLARE
     -- Read before the marks: what is given out later stands behind it.
     given_out bigint := pg_sequence_last_value('{schema}.positions'::regclass);
 BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'a standby does not know which appends are under way'
+            USING ERRCODE = 'AN002', HINT = 'connect to the primary';
+    END IF;
     IF given_out IS NULL THEN
         -- Nothing was ever given out, or some versions say so to those who may not know.
         given_out := 0;
