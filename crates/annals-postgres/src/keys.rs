@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::schema::SchemaName;
 
-/// An append that would share more locks than this locks the whole log instead: the server's
-/// table of locks is bounded.
-const SHARED_MAX: usize = 256;
+/// An append that would take more locks than this takes the one of the whole log instead, for
+/// itself: the server's table of locks is bounded.
+const KEYS_MAX: usize = 256;
 
 /// Keys, in the one order in which everybody waits for them, and whether for itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,17 +33,17 @@ impl Keys {
             }
             keys.share(namer.name(b'c', part.stream.category().as_str()));
         }
-        if keys.0.len() > SHARED_MAX {
-            keys.0.clear();
-            keys.alone(namer.log());
-        } else {
-            keys.share(namer.log());
-        }
+        keys.share(namer.log());
         for part in &append.streams {
             keys.alone(namer.name(b's', part.stream.as_str()));
         }
         for item in append.conditions.iter().flat_map(|condition| condition.query.items()) {
             namer.forbidding(item, |key| keys.alone(key));
+        }
+        if keys.len() > KEYS_MAX {
+            // Every other append shares it.
+            keys.0.clear();
+            keys.alone(namer.log());
         }
         keys
     }
@@ -157,8 +157,25 @@ mod tests {
             assert_eq!(exclude(&guarded, &plain), excludes_plain, "{item:?}");
             assert_eq!(exclude(&guarded, &tagged), excludes_tagged, "{item:?}");
         }
-        let many = (0..300).map(|n| Tag::of("n", n).unwrap());
-        let many = of(&append("d-1", many));
-        assert!(many.len() < 10 && exclude(&many, &plain), "it locks the log");
+    }
+
+    #[test]
+    fn an_append_with_very_many_locks_takes_that_of_the_log() {
+        let schema = SchemaName::default();
+        let other = Keys::of(&schema, &append("other-1", []));
+        let tagged = append("a-1", (0..300).map(|n| Tag::of("n", n).unwrap()));
+        let mut wide = append("a-1", []);
+        for n in 0..300 {
+            let stream = StreamId::of("b", n).unwrap();
+            wide = wide.and_to(stream, ExpectedVersion::Any, [event([])]);
+        }
+        let item = |n: i32| QueryItem::new().tag(Tag::of("n", n).unwrap());
+        let query = (1..300).map(item).fold(Query::of(item(0)), Query::or);
+        let guarded = append("a-1", []).only_if(AppendCondition::none_match(query));
+        for many in [tagged, wide, guarded] {
+            let many = Keys::of(&schema, &many);
+            assert_eq!(many.len(), 1);
+            assert!(exclude(&many, &other), "it locks the log");
+        }
     }
 }
