@@ -4,14 +4,15 @@
 //! would make all commits of the database wait for each other. It may be lost with the process;
 //! whoever listens also looks from time to time.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use sqlx_core::error::Error;
 use sqlx_core::query::query;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::connections::Connections;
+use crate::connections::{Connections, no_answer};
 use crate::schema::SchemaName;
 
 /// Notifications are sent no more often than this by one process.
@@ -46,30 +47,19 @@ impl Bell {
     /// Something was committed.
     pub(crate) fn appended(self: &Arc<Self>) {
         self.here.notify_one();
-        let mut state = self.state.lock().expect("nobody panics while holding the bell");
+        let mut state = self.state();
         if !state.under_way {
             state.under_way = true;
             let at = state.last.map(|last| last + INTERVAL);
-            tokio::spawn(Arc::clone(self).notify(at));
+            tokio::spawn(UnderWay(Arc::clone(self)).notify(at));
         }
     }
 
-    async fn notify(self: Arc<Self>, at: Option<Instant>) {
-        if let Some(at) = at {
-            sleep_until(at).await;
-        }
-        {
-            let mut state = self.state.lock().expect("nobody panics while holding the bell");
-            state.last = Some(Instant::now());
-            // Before it is sent: what is committed from now on needs another one.
-            state.under_way = false;
-        }
-        if let Err(error) = self.send().await {
-            tracing::debug!(%error, "notifying failed; listeners will see it when they look");
-        }
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while holding the bell")
     }
 
-    async fn send(&self) -> Result<(), sqlx_core::error::Error> {
+    async fn send(&self) -> Result<(), Error> {
         let mut connection = self.connections.take().await?;
         // It may be lost, so nobody's disk need be waited for, nor kept from those who append.
         query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')")
@@ -78,5 +68,31 @@ impl Bell {
             .await?;
         self.connections.give_back(connection);
         Ok(())
+    }
+}
+
+/// A notification that is yet to be sent. However its task ends, the next one gets another.
+struct UnderWay(Arc<Bell>);
+
+impl UnderWay {
+    async fn notify(self, at: Option<Instant>) {
+        if let Some(at) = at {
+            sleep_until(at).await;
+        }
+        let bell = Arc::clone(&self.0);
+        bell.state().last = Some(Instant::now());
+        // Before it is sent: what is committed from now on needs another one.
+        drop(self);
+        let limit = bell.connections.limit();
+        let sent = timeout(limit, bell.send()).await.unwrap_or_else(|_| Err(no_answer(limit)));
+        if let Err(error) = sent {
+            tracing::debug!(%error, "notifying failed; listeners will see it when they look");
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.state().under_way = false;
     }
 }

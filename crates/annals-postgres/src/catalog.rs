@@ -10,6 +10,7 @@ use sqlx_core::query_as::query_as;
 use sqlx_postgres::Postgres;
 use tokio::sync::Mutex;
 
+use crate::connections::LONG;
 use crate::fault::read_error;
 use crate::number::{position, stored_position, version};
 use crate::read::Source;
@@ -70,12 +71,16 @@ fn ranges(category: Option<&Category>) -> Vec<Range> {
 
 impl Source {
     async fn streams(&self, (from, to): &Range, after: &str) -> Result<Vec<StreamInfo>, ReadError> {
-        let rows = query_as::<Postgres, (String, i64, i64)>(self.schema.statement(STREAMS))
-            .bind(after)
-            .bind(from)
-            .bind(to)
-            .bind(PAGE_STREAMS)
-            .fetch_all(self.connections.pool());
+        let rows = self.connections.read(async |mut connection| {
+            let rows = query_as::<Postgres, (String, i64, i64)>(self.schema.statement(STREAMS))
+                .bind(after)
+                .bind(from)
+                .bind(to)
+                .bind(PAGE_STREAMS)
+                .fetch_all(&mut *connection)
+                .await;
+            (connection, rows)
+        });
         let rows = rows.await.map_err(|error| read_error("listing streams", error))?;
         let info = |(stream, last, at): (String, i64, i64)| StreamInfo {
             stream: StreamId::from_stored(stream),
@@ -97,12 +102,16 @@ impl Counted {
         let head = source.watermark.covering(Position::END).await?.head;
         let select = "SELECT count(*), count(*) FILTER (WHERE e.version = 1) FROM {schema}.events e
              WHERE e.position > $1 AND e.position <= $2";
-        let (events, streams) = query_as::<Postgres, (i64, i64)>(source.schema.statement(select))
-            .bind(stored_position(counted.0))
-            .bind(stored_position(head))
-            .fetch_one(source.connections.pool())
-            .await
-            .map_err(|error| read_error("counting", error))?;
+        let from = stored_position(counted.0);
+        let totals = source.connections.read_within(LONG, async |mut connection| {
+            let totals = query_as::<Postgres, (i64, i64)>(source.schema.statement(select))
+                .bind(from)
+                .bind(stored_position(head))
+                .fetch_one(&mut *connection)
+                .await;
+            (connection, totals)
+        });
+        let (events, streams) = totals.await.map_err(|error| read_error("counting", error))?;
         *counted = (head, counted.1 + events.unsigned_abs(), counted.2 + streams.unsigned_abs());
         Ok(Stats { events: counted.1, streams: counted.2, head })
     }

@@ -1,6 +1,7 @@
 //! What can go wrong: with a store that is opened, and from PostgreSQL's errors to the
 //! contract's.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use annals_core::{AppendError, Fault, ReadError};
@@ -10,29 +11,53 @@ use sqlx_postgres::{PgDatabaseError, PgSeverity};
 use crate::schema::InvalidSchemaName;
 
 pub(crate) fn read_error(doing: &'static str, error: Error) -> ReadError {
-    if is_damage(&error) {
-        ReadError::Corrupt(Fault::because(doing, error))
-    } else if matches!(sqlstate(&error), Some("26000" | "42P05")) {
-        ReadError::Unavailable(Fault::because(format!("{doing}: {LOST_STATEMENTS}"), error))
-    } else {
-        ReadError::Unavailable(Fault::because(doing, error))
+    if matches!(error, Error::PoolClosed) {
+        return ReadError::Closed;
     }
+    if is_damage(&error) {
+        return ReadError::Corrupt(Fault::because(doing, error));
+    }
+    ReadError::Unavailable(Fault::because(with_advice(doing, &error), error))
+}
+
+/// Of a statement that was sent and not answered by a receipt.
+pub(crate) fn append_error(doing: &'static str, error: &Error) -> AppendError {
+    match outcome(error) {
+        Outcome::Unknown => AppendError::Indeterminate(Fault::because(doing, chain(error))),
+        Outcome::Refused => refused(doing, error),
+    }
+}
+
+/// Of an append that is certainly not stored. The error may have to be told to several callers.
+pub(crate) fn refused(doing: &'static str, error: &Error) -> AppendError {
+    if matches!(error, Error::PoolClosed) {
+        return AppendError::Closed;
+    }
+    if sqlstate(error) == Some("0A000") {
+        let what = "appending at an isolation level other than read committed";
+        return AppendError::Unsupported(what);
+    }
+    let fault = Fault::because(with_advice(doing, error), chain(error));
+    if is_damage(error) { AppendError::Corrupt(fault) } else { AppendError::Unavailable(fault) }
+}
+
+fn with_advice(doing: &'static str, error: &Error) -> Cow<'static, str> {
+    let advice = match sqlstate(error) {
+        Some("26000" | "42P05") => LOST_STATEMENTS,
+        Some("55P03") => HELD,
+        Some("AN001") => UNSETTLED,
+        _ => return doing.into(),
+    };
+    format!("{doing}: {advice}").into()
 }
 
 /// A prepared statement that is not there, or there already.
 const LOST_STATEMENTS: &str = "a pooler between here and the server mixes up prepared statements; \
      PgBouncer keeps them from version 1.21 on, with max_prepared_statements above 0";
-
-/// Of a statement that was sent and not answered by a receipt.
-pub(crate) fn append_error(doing: &'static str, error: Error) -> AppendError {
-    match outcome(&error) {
-        Outcome::Unknown => AppendError::Indeterminate(Fault::because(doing, error)),
-        Outcome::Refused if sqlstate(&error) == Some("0A000") => {
-            AppendError::Unsupported("appending at an isolation level other than read committed")
-        }
-        Outcome::Refused => read_error(doing, error).into(),
-    }
-}
+const HELD: &str = "another transaction holds its streams or what its conditions ask for, and does \
+     not end; `annals doctor` names it";
+const UNSETTLED: &str = "another server has taken over and the log settles there; try the \
+     transaction again";
 
 /// What is known about a transaction whose statement failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +89,29 @@ pub(crate) fn is_unsettled(error: &Error) -> bool {
     sqlstate(error) == Some("AN001")
 }
 
+/// Whether others hold what the append must lock, and have done so for longer than it may wait.
+pub(crate) fn is_held(error: &Error) -> bool {
+    sqlstate(error) == Some("55P03")
+}
+
+/// Whether the server ended a deadlock with this transaction; the others have gone on.
+pub(crate) fn is_deadlock(error: &Error) -> bool {
+    sqlstate(error) == Some("40P01")
+}
+
+/// Whether the failure may be that of a single append: its values, its size, its ids.
+pub(crate) fn is_of_one(error: &Error) -> bool {
+    sqlstate(error).is_some_and(|code| {
+        ["22", "23", "53200", "54", "XX"].iter().any(|class| code.starts_with(class))
+    })
+}
+
+/// Whether the session is one with a standby: of a statement that writes, or of a question that
+/// only makes sense on a primary.
+pub(crate) fn is_of_other_server(error: &Error) -> bool {
+    matches!(sqlstate(error), Some("25006" | "55000"))
+}
+
 /// Whether the session is gone, or is one with a server that lacks what was there before; whoever
 /// only reads may try again with another one.
 pub(crate) fn is_connection_lost(error: &Error) -> bool {
@@ -76,7 +124,17 @@ pub(crate) fn is_connection_lost(error: &Error) -> bool {
 
 /// Whether the event ids of an append met those of another one that was under way.
 pub(crate) fn is_id_taken(error: &Error) -> bool {
-    matches!(error, Error::Database(error) if error.constraint() == Some("events_id_key"))
+    matches!(error, Error::Database(error) if error.constraint().is_some_and(is_of_ids))
+}
+
+/// The log's own constraint, or in a partitioned log that of a partition or of the table of ids.
+fn is_of_ids(constraint: &str) -> bool {
+    let partition = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+    matches!(constraint, "events_id_key" | "ids_pkey")
+        || constraint
+            .strip_prefix("events_")
+            .and_then(|rest| rest.strip_suffix("_id_key"))
+            .is_some_and(partition)
 }
 
 /// Whether a partitioned log has no partition for what was to be stored: others went on without
@@ -183,4 +241,20 @@ pub enum OpenError {
 /// An error's text and its sources, for errors that must be told to several callers.
 pub(crate) fn chain(error: &dyn StdError) -> String {
     annals_core::error::Chain(error).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_by_one_constraint_or_another() {
+        for name in ["events_id_key", "ids_pkey", "events_0_id_key", "events_4711_id_key"] {
+            assert!(is_of_ids(name), "{name}");
+        }
+        for name in ["events_stream_version_key", "events_7_pkey", "events__id_key", "users_id_key"]
+        {
+            assert!(!is_of_ids(name), "{name}");
+        }
+    }
 }

@@ -15,7 +15,9 @@ mod check;
 mod connections;
 mod doctor;
 mod fault;
+mod group;
 mod keys;
+mod listen;
 mod moment;
 mod number;
 mod open;
@@ -31,6 +33,7 @@ mod store;
 mod subscribe;
 mod transaction;
 mod view;
+mod waiting;
 mod watermark;
 mod writer;
 

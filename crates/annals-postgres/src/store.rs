@@ -1,29 +1,30 @@
 //! The store: hands each call to the file that does it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use annals_core::{
-    Append, AppendError, Clock, EventStore, EventStream, Fault, Limits, ListStreams, Position,
-    Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe, Subscription,
+    Append, AppendError, Clock, EventStore, EventStream, Fault, Invalid, Limits, ListStreams,
+    Position, Read, ReadError, Receipt, Stats, StreamCatalog, StreamInfos, Subscribe, Subscription,
     Timestamp,
 };
 use async_trait::async_trait;
 use futures_util::stream;
 use sqlx_postgres::PgPool;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::bell::Bell;
 use crate::catalog::{self, Counted};
 use crate::connections::Connections;
+use crate::group::Pending;
 use crate::keys::Keys;
 use crate::open::Options;
 use crate::partitions::Ahead;
 use crate::read::{OnFailure, Source, read};
 use crate::schema::SchemaName;
+use crate::waiting::Waiting;
 use crate::watermark::{Blocker, Watermark};
-use crate::writer::{Pending, Queue, Writer};
+use crate::writer::{Queue, Writer};
 use crate::{OpenError, subscribe};
 
 /// The most bytes of appends that wait; further callers wait before they ask.
@@ -40,13 +41,14 @@ pub(crate) struct Shared {
     schema: SchemaName,
     clock: Option<Arc<dyn Clock>>,
     limits: Limits,
-    writer: Arc<Writer>,
+    pub(crate) writer: Arc<Writer>,
     queue: Arc<Semaphore>,
     counted: Counted,
     pub(crate) ahead: Arc<Ahead>,
     pub(crate) source: Arc<Source>,
     pub(crate) bell: Arc<Bell>,
-    pub(crate) head: watch::Sender<Position>,
+    /// How far the log can be read; none when the store is closed.
+    head: Mutex<Option<watch::Sender<Position>>>,
     pub(crate) poll: Duration,
     /// Whether somebody looks for new events.
     pub(crate) watched: Mutex<bool>,
@@ -93,7 +95,7 @@ impl PostgresStore {
 
     pub(crate) fn start(options: Options, pool: PgPool) -> Self {
         let Options { schema, clock, limits, patience, poll, lanes, replica, .. } = options;
-        let connections = Arc::new(Connections::new(pool));
+        let connections = Arc::new(Connections::new(pool).patient(patience));
         let bell = Arc::new(Bell::new(Arc::clone(&connections), &schema));
         let ahead = Arc::new(Ahead::new(Arc::clone(&connections), schema.clone()));
         let (head, known) = watch::channel(Position::START);
@@ -106,13 +108,12 @@ impl PostgresStore {
             patience,
             lanes_max: lanes,
             queue: Mutex::new(Queue::default()),
-            waiting: Mutex::new(HashMap::new()),
-            waiters: Writer::waiters(),
+            waiting: Waiting::new(),
         });
         let source = Arc::new(Source {
             watermark: Watermark::new(Arc::clone(&connections), schema.clone(), patience),
             connections,
-            replica: replica.map(Connections::new),
+            replica: replica.map(|pool| Connections::new(pool).patient(patience)),
             schema: schema.clone(),
             head: known,
             patience,
@@ -129,7 +130,7 @@ impl PostgresStore {
             ahead,
             source,
             bell,
-            head,
+            head: Mutex::new(Some(head)),
             poll,
             watched,
         };
@@ -160,16 +161,31 @@ impl PostgresStore {
         Ok(WatermarkStatus { head: mark.head, newest: mark.newest, blockers })
     }
 
-    /// Refuses further appends, waits for those that were asked for, and closes the pool.
+    /// Refuses further appends, waits for those that were asked for, ends all subscriptions, and
+    /// closes the pool; not that of a replica, which others may use.
     pub async fn close(&self) {
         let room = self.shared.queue.acquire_many(QUEUE_BYTES_MAX).await;
         self.shared.queue.close();
         drop(room);
-        self.shared.source.connections.close().await;
+        self.shared.end();
+        let Source { replica, connections, .. } = &*self.shared.source;
+        replica.iter().for_each(Connections::let_go);
+        connections.close().await;
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Refuses what could never be stored, before others depend on it.
+    pub(crate) fn check(&self, append: &Append) -> Result<(), Invalid> {
+        append.check(&self.shared.limits)?;
+        // Whoever says that it was stored before is believed elsewhere.
+        let is_text = |json: &[u8]| std::str::from_utf8(json).is_ok();
+        match append.events().all(|event| is_text(event.metadata.as_json())) {
+            true => Ok(()),
+            false => Err(Invalid::Metadata),
+        }
     }
 
     pub(crate) fn moment(&self) -> Option<Timestamp> {
@@ -183,16 +199,39 @@ impl PostgresStore {
 
 impl Shared {
     pub(crate) fn publish(&self, head: Position) {
-        self.head.send_if_modified(|known| {
-            let moved = head > *known;
-            *known = head.max(*known);
-            moved
-        });
+        if let Some(sender) = &*self.head() {
+            sender.send_if_modified(|known| {
+                let moved = head > *known;
+                *known = head.max(*known);
+                moved
+            });
+        }
+    }
+
+    /// Where the head is to be seen, unless the store is closed.
+    pub(crate) fn follow(&self) -> Option<watch::Receiver<Position>> {
+        self.head().as_ref().map(watch::Sender::subscribe)
+    }
+
+    /// Wakes those who follow the log, though it may be where it was.
+    pub(crate) fn wake(&self) {
+        if let Some(sender) = &*self.head() {
+            sender.send_modify(|_| ());
+        }
+    }
+
+    /// Ends all subscriptions: the store is closed.
+    pub(crate) fn end(&self) {
+        drop(self.head().take());
     }
 
     /// Whether anybody but the source itself looks at the head.
     pub(crate) fn is_followed(&self) -> bool {
-        self.head.receiver_count() > 1
+        self.head().as_ref().is_some_and(|sender| sender.receiver_count() > 1)
+    }
+
+    fn head(&self) -> MutexGuard<'_, Option<watch::Sender<Position>>> {
+        self.head.lock().expect("nobody panics while holding the head")
     }
 }
 
@@ -203,16 +242,17 @@ impl EventStore for PostgresStore {
     }
 
     async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
-        append.check(&self.shared.limits)?;
+        self.check(&append)?;
         let bytes = u32::try_from(append.bytes()).unwrap_or(u32::MAX).clamp(1, QUEUE_BYTES_MAX);
         let room = Arc::clone(&self.shared.queue).acquire_many_owned(bytes).await;
         let room = room.map_err(|_| AppendError::Closed)?;
         let keys = Keys::of(&self.shared.schema, &append);
-        let (answer, answered) = oneshot::channel();
-        let append = Arc::new(append);
-        self.shared.writer.submit(Pending { append, keys, answer, room, unknown_since: None });
+        let (pending, answered) = Pending::new(append, keys, room);
+        self.shared.writer.submit(pending);
         answered.await.unwrap_or_else(|_| {
-            Err(AppendError::Indeterminate(Fault::new("appending: the store's runtime has ended")))
+            Err(AppendError::Indeterminate(Fault::new(
+                "appending: what stored it has panicked, or its runtime has ended",
+            )))
         })
     }
 

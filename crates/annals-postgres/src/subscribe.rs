@@ -4,17 +4,15 @@
 //! process, a notification of another, or because it has not looked for a while. A connection
 //! that is lost is made anew, and since positions are all it keeps, nothing is missed.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
 use annals_core::subscription::follow;
 use annals_core::{Position, ReadError, Subscribe, SubscribeFrom, Subscription};
 use futures_util::{StreamExt, stream};
-use sqlx_core::error::Error;
-use sqlx_postgres::PgListener;
 use tokio::time::{Instant, sleep};
 
-use crate::bell::channel;
+use crate::listen::Listening;
 use crate::read::{OnFailure, Source, read};
 use crate::store::{PostgresStore, Shared};
 use crate::watermark::Mark;
@@ -32,12 +30,13 @@ const TRY_AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs
 pub(crate) fn subscribe(store: &PostgresStore, subscribe: Subscribe) -> Subscription {
     let shared = Arc::downgrade(store.shared());
     let source = Arc::clone(&store.shared().source);
-    let head = store.shared().head.subscribe();
+    let head = store.shared().follow();
     let begun = stream::once(async move {
+        let head = head.ok_or(ReadError::Closed)?;
         let subscribe = begin(&shared, &source, subscribe).await?;
         // Not the store itself, which ends its subscriptions when it is dropped.
         let read = move |bounds| read(Arc::clone(&source), bounds, OnFailure::Resume);
-        Ok::<_, ReadError>(follow(read, head, subscribe))
+        Ok::<_, ReadError>(watched(shared, follow(read, head, subscribe)))
     });
     Box::pin(begun.flat_map(|begun| match begun {
         Ok(notices) => notices,
@@ -63,43 +62,71 @@ async fn begin(
             subscribe.after(mark.head)
         }
     };
-    watch(&shared.upgrade().ok_or(ReadError::Closed)?);
     Ok(subscribe)
 }
 
+/// Sees to it that somebody watches for whoever asks for the next notice: the watcher may have
+/// been in a runtime that has ended.
+fn watched(shared: Weak<Shared>, mut notices: Subscription) -> Subscription {
+    Box::pin(stream::poll_fn(move |context| {
+        if let Some(shared) = shared.upgrade() {
+            watch(&shared);
+        }
+        notices.poll_next_unpin(context)
+    }))
+}
+
 fn watch(shared: &Arc<Shared>) {
-    let mut watched = shared.watched.lock().expect("nobody panics while holding the flag");
-    if !*watched {
+    let mut watched = flag(shared);
+    if !*watched && shared.is_followed() {
         *watched = true;
         let source = Arc::clone(&shared.source);
         let watcher = Watcher {
             shared: Arc::downgrade(shared),
             source,
-            listener: None,
+            listening: None,
             pause: TRY_AGAIN[0],
             held_since: None,
+            lost_at: None,
+            is_at_work: true,
         };
         tokio::spawn(watcher.run());
     }
 }
 
+/// Whether somebody watches.
+fn flag(shared: &Shared) -> MutexGuard<'_, bool> {
+    shared.watched.lock().expect("nobody panics while holding the flag")
+}
+
 struct Watcher {
     shared: Weak<Shared>,
     source: Arc<Source>,
-    listener: Option<PgListener>,
+    listening: Option<Listening>,
     pause: Duration,
     /// Since when the watermark stands at a position.
     held_since: Option<(Position, Instant)>,
+    /// What was read last, when that is known to be lost.
+    lost_at: Option<Position>,
+    is_at_work: bool,
 }
 
 impl Watcher {
     async fn run(mut self) {
         loop {
+            let known = *self.source.head.borrow();
             let wait = match self.source.watermark.now().await {
-                Ok(mark) => self.look(&mark).await,
+                Ok(mark) => {
+                    self.report_loss(known, &mark);
+                    self.look(&mark).await
+                }
+                Err(ReadError::Closed) => {
+                    self.shared.upgrade().iter().for_each(|shared| shared.end());
+                    return;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "looking for new events failed; trying again");
-                    self.listener = None;
+                    self.listening = None;
                     let pause = self.pause;
                     self.pause = (pause * 2).min(TRY_AGAIN[1]);
                     Some(pause)
@@ -117,9 +144,10 @@ impl Watcher {
         let poll = {
             let shared = self.shared.upgrade()?;
             shared.publish(mark.head);
-            let mut watched = shared.watched.lock().expect("nobody panics while holding the flag");
+            let mut watched = flag(&shared);
             if !shared.is_followed() {
                 *watched = false;
+                self.is_at_work = false;
                 return None;
             }
             shared.poll
@@ -130,6 +158,19 @@ impl Watcher {
         }
         self.report_stall(mark.head).await;
         Some(LOOK_AGAIN)
+    }
+
+    /// Says once that events are gone which were there before this look began.
+    fn report_loss(&mut self, known: Position, mark: &Mark) {
+        if mark.newest < known && self.lost_at != Some(known) {
+            self.lost_at = Some(known);
+            tracing::error!(
+                newest = %mark.newest,
+                %known,
+                "the log ends before what was read of it: another server has taken over that did \
+                 not have its last events; whoever has read them must be put right"
+            );
+        }
     }
 
     async fn report_stall(&mut self, head: Position) {
@@ -156,39 +197,24 @@ impl Watcher {
         let Some(bell) = self.shared.upgrade().map(|shared| Arc::clone(&shared.bell)) else {
             return;
         };
-        let notified = async {
-            // Listening may not be possible, behind a pooler for example: then polling must do.
-            match self.listen().await {
-                Ok(listener) => {
-                    let heard = listener.try_recv().await;
-                    if !matches!(heard, Ok(Some(_))) {
-                        self.listener = None;
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "listening failed; looking from time to time instead");
-                    std::future::pending::<()>().await;
-                }
-            }
-        };
+        let Source { connections, schema, .. } = &*self.source;
+        self.listening
+            .get_or_insert_with(|| Listening::start(connections, schema, Arc::clone(&bell)));
         tokio::select! {
             () = bell.here.notified() => {}
-            () = notified => {}
             () = sleep(at_most) => return,
         }
         // Many appends in a row are worth one look.
         sleep(LOOK_REST).await;
     }
+}
 
-    async fn listen(&mut self) -> Result<&mut PgListener, Error> {
-        let listener = match self.listener.take() {
-            Some(listener) => listener,
-            None => {
-                let mut listener = PgListener::connect_with(self.source.connections.pool()).await?;
-                listener.listen(&channel(&self.source.schema)).await?;
-                listener
-            }
-        };
-        Ok(self.listener.insert(listener))
+impl Drop for Watcher {
+    /// It has panicked, or its runtime has ended, and perhaps others follow the log elsewhere.
+    fn drop(&mut self) {
+        if let (true, Some(shared)) = (self.is_at_work, self.shared.upgrade()) {
+            *flag(&shared) = false;
+            shared.wake();
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Appending inside the application's own transaction.
 
-use annals_core::{Append, AppendError, EventStore, Receipt};
+use std::sync::Arc;
+
+use annals_core::{Append, AppendError, Fault, Receipt};
 use sqlx_postgres::PgConnection;
 
 use crate::PostgresStore;
 use crate::append::{Answer, Locks, send};
-use crate::fault::{append_error, is_partition_missing, read_error};
+use crate::fault::{append_error, chain, is_partition_missing, is_unsettled};
 use crate::keys::Keys;
 use crate::repeat::repeated;
 
@@ -41,14 +43,15 @@ impl PostgresStore {
     ///
     /// # Errors
     /// As [`append`](annals_core::EventStore::append); `Unsupported` at another isolation level,
-    /// `Unavailable` also when the server ended a deadlock with another transaction.
+    /// `Unavailable` also when the server ended a deadlock with another transaction, or has taken
+    /// over from another one: then roll back, and try the whole transaction again.
     pub async fn append_in(
         &self,
         connection: &mut PgConnection,
         append: &Append,
     ) -> Result<Receipt, AppendError> {
         const DOING: &str = "appending in the application's transaction";
-        append.check(self.limits())?;
+        self.check(append)?;
         let keys = Keys::of(self.schema(), append);
         let answer =
             send(connection, self.schema(), &[append], &keys, Locks::Wait, self.moment()).await;
@@ -56,11 +59,19 @@ impl PostgresStore {
             // Not in this transaction, which has failed; for the next one.
             let _ = self.shared().ahead.extend().await;
         }
-        let receipt = match answer.map_err(|error| append_error(DOING, error))? {
+        if answer.as_ref().is_err_and(is_unsettled) {
+            // That waits for this transaction to end.
+            let writer = Arc::clone(&self.shared().writer);
+            tokio::spawn(async move { writer.settle().await });
+        }
+        let receipt = match answer.map_err(|error| append_error(DOING, &error))? {
             Answer::Done(mut outcomes) => outcomes.pop().expect("one outcome for one append")?,
             Answer::Busy(_) | Answer::Stored => {
                 let repeated = repeated(connection, self.schema(), append).await;
-                let repeated = repeated.map_err(|error| read_error(DOING, error))??;
+                // Something of it is stored, so it cannot be said that nothing is.
+                let unknown = |error| Fault::because(DOING, chain(&error));
+                let repeated =
+                    repeated.map_err(|error| AppendError::Indeterminate(unknown(error)))??;
                 repeated.expect("the server has just found an id of it")
             }
         };

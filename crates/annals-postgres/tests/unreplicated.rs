@@ -105,7 +105,7 @@ async fn a_standby_does_not_answer_a_repeat() {
     let mut connection = connect(&standby).await;
     let mut transaction = connection.begin().await.unwrap();
     let answer = store.append_in(&mut transaction, &append).await;
-    assert!(matches!(answer, Err(AppendError::Unavailable(_))), "{answer:?}");
+    assert!(matches!(answer, Err(AppendError::Indeterminate(_))), "{answer:?}");
 }
 
 /// The way to the server, until it is cut: the server learns nothing of it for a while.
