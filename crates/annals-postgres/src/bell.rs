@@ -47,12 +47,14 @@ impl Bell {
     /// Something was committed.
     pub(crate) fn appended(self: &Arc<Self>) {
         self.here.notify_one();
-        let mut state = self.state();
-        if !state.under_way {
-            state.under_way = true;
-            let at = state.last.map(|last| last + INTERVAL);
-            tokio::spawn(UnderWay(Arc::clone(self)).notify(at));
-        }
+        let at = {
+            let mut state = self.state();
+            if std::mem::replace(&mut state.under_way, true) {
+                return;
+            }
+            state.last.map(|last| last + INTERVAL)
+        };
+        tokio::spawn(UnderWay(Arc::clone(self)).notify(at));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -27,8 +27,8 @@ const KEPT: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// … and a statement has this much longer, for it may use all of that up on the server.
 const ROUND_TRIPS: Duration = Duration::from_secs(1);
-/// How long a connection has for a sign of life.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// How long a connection has for a sign of life at most; less when there is little patience.
+const SIGN_OF_LIFE_MAX: Duration = Duration::from_secs(1);
 /// How many idle connections are asked for one at once.
 const TESTED_MAX: usize = 64;
 /// How soon another connection is tried.
@@ -140,7 +140,9 @@ impl Connections {
         self.test_idle().await;
         loop {
             let mut connection = self.acquire(deadline).await?;
-            let Err(error) = connection.answers().await else { return Ok(connection) };
+            let Err(error) = connection.answers(self.sign_of_life()).await else {
+                return Ok(connection);
+            };
             drop(connection);
             if timeout_at(deadline, sleep(TRY_AGAIN)).await.is_err() {
                 return Err(error);
@@ -155,8 +157,12 @@ impl Connections {
         join_all(parked.into_iter().chain(idle).map(|idle| self.test(Lent(Some(idle))))).await;
     }
 
+    fn sign_of_life(&self) -> Duration {
+        SIGN_OF_LIFE_MAX.min(self.limit / 5)
+    }
+
     async fn test(&self, mut connection: Lent) {
-        if connection.answers().await.is_ok() {
+        if connection.answers(self.sign_of_life()).await.is_ok() {
             self.give_back(connection);
         }
     }
@@ -241,8 +247,8 @@ impl Drop for Connections {
 pub(crate) struct Lent(Option<PoolConnection<Postgres>>);
 
 impl Lent {
-    async fn answers(&mut self) -> Result<(), Error> {
-        timeout(SIGN_OF_LIFE, self.ping()).await.unwrap_or_else(|_| Err(no_answer(SIGN_OF_LIFE)))
+    async fn answers(&mut self, limit: Duration) -> Result<(), Error> {
+        timeout(limit, self.ping()).await.unwrap_or_else(|_| Err(no_answer(limit)))
     }
 }
 

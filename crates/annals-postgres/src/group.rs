@@ -172,3 +172,62 @@ fn as_if_recorded(part: &StreamAppend, event: &NewEvent) -> RecordedEvent {
         recorded_at: Timestamp::EPOCH,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use annals_core::{
+        AppendCondition, EventType, ExpectedVersion, Query, QueryItem, StreamId, Tag,
+    };
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::schema::SchemaName;
+
+    /// An append of an event with a tag.
+    fn append(stream: usize, tag: &Tag) -> Append {
+        let event = NewEvent::new(EventType::from_static("Made"), Data::json("{}"));
+        let stream = StreamId::of("a", stream).unwrap();
+        Append::to(stream, ExpectedVersion::Any, [event.tagged(tag.clone())])
+    }
+
+    fn guarded(stream: usize, tag: &Tag, items: impl IntoIterator<Item = Tag>) -> Append {
+        let items = items.into_iter().map(|tag| QueryItem::new().tag(tag));
+        let query = items.fold(Query::of(QueryItem::new().tag(tag.clone())), Query::or);
+        append(stream, tag).only_if(AppendCondition::none_match(query))
+    }
+
+    /// How many of the appends are in each group.
+    fn groups(appends: impl IntoIterator<Item = Append>) -> Vec<usize> {
+        let room = Arc::new(Semaphore::new(1_000_000));
+        let mut queue: VecDeque<_> = appends
+            .into_iter()
+            .map(|append| {
+                let keys = Keys::of(&SchemaName::default(), &append);
+                let room = Arc::clone(&room).try_acquire_owned().unwrap();
+                Pending::new(append, keys, room).0
+            })
+            .collect();
+        let mut groups = Vec::new();
+        while !queue.is_empty() {
+            groups.push(gather(&mut queue).len());
+        }
+        groups
+    }
+
+    #[test]
+    fn an_append_is_not_in_a_group_with_what_may_break_its_condition() {
+        let (one, other) = (Tag::of("seat", 1).unwrap(), Tag::of("seat", 2).unwrap());
+        assert_eq!(groups([append(1, &one), guarded(2, &other, [])]), [2]);
+        assert_eq!(groups([append(1, &one), guarded(2, &one, []), append(3, &one)]), [1, 2]);
+        let append = append(1, &one);
+        assert_eq!(groups([append.clone(), append]), [1, 1], "the same event ids");
+    }
+
+    #[test]
+    fn many_conditions_end_a_group_before_they_take_long() {
+        let tag = |n: usize| Tag::of("seat", n).unwrap();
+        let many = |n: usize| guarded(n, &tag(n), (0..100).map(|item| tag(10_000 + item)));
+        let groups = groups((0..100).map(many));
+        assert!(groups[0] > 1 && groups[0] * groups[0] / 2 * 101 <= GROUP_COMPARISONS_MAX);
+    }
+}

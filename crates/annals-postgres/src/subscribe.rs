@@ -77,21 +77,19 @@ fn watched(shared: Weak<Shared>, mut notices: Subscription) -> Subscription {
 }
 
 fn watch(shared: &Arc<Shared>) {
-    let mut watched = flag(shared);
-    if !*watched && shared.is_followed() {
-        *watched = true;
-        let source = Arc::clone(&shared.source);
-        let watcher = Watcher {
-            shared: Arc::downgrade(shared),
-            source,
-            listening: None,
-            pause: TRY_AGAIN[0],
-            held_since: None,
-            lost_at: None,
-            is_at_work: true,
-        };
-        tokio::spawn(watcher.run());
+    if !shared.is_followed() || std::mem::replace(&mut *flag(shared), true) {
+        return;
     }
+    let watcher = Watcher {
+        shared: Arc::downgrade(shared),
+        source: Arc::clone(&shared.source),
+        listening: None,
+        pause: TRY_AGAIN[0],
+        held_since: None,
+        lost_at: None,
+        is_at_work: true,
+    };
+    tokio::spawn(watcher.run());
 }
 
 /// Whether somebody watches.

@@ -40,7 +40,7 @@ impl Waiting {
 impl Writer {
     /// Lets the appends that need busy keys wait for them, and returns the others.
     pub(crate) fn set_aside(self: &Arc<Self>, group: Vec<Pending>, busy: &[i64]) -> Vec<Pending> {
-        let mut free = Vec::with_capacity(group.len());
+        let (mut free, mut new_keys) = (Vec::with_capacity(group.len()), Vec::new());
         let mut waiting = self.waiting.by_key();
         for mut pending in group {
             let Some(key) = busy.iter().find(|key| pending.keys.contains(**key)) else {
@@ -52,10 +52,12 @@ impl Writer {
                 Entry::Occupied(mut others) => others.get_mut().push_back(pending),
                 Entry::Vacant(first) => {
                     first.insert(VecDeque::from([pending]));
-                    self.start_waiter(*key);
+                    new_keys.push(*key);
                 }
             }
         }
+        drop(waiting);
+        new_keys.into_iter().for_each(|key| self.start_waiter(key));
         free
     }
 
@@ -70,8 +72,9 @@ impl Writer {
         others
     }
 
+    /// Not while those who wait are locked: in a runtime that ends the task does so at once.
     fn start_waiter(self: &Arc<Self>, key: i64) {
-        let waiter = Waiter { writer: Arc::clone(self), key, is_at_work: true };
+        let waiter = Waiter { writer: Arc::clone(self), key, is_at_work: true, has_begun: false };
         tokio::spawn(waiter.run());
     }
 }
@@ -81,10 +84,12 @@ struct Waiter {
     writer: Arc<Writer>,
     key: i64,
     is_at_work: bool,
+    has_begun: bool,
 }
 
 impl Waiter {
     async fn run(mut self) {
+        self.has_begun = true;
         let writer = Arc::clone(&self.writer);
         loop {
             // For one attempt, so that those who wait for other keys have theirs in between.
@@ -114,8 +119,8 @@ impl Drop for Waiter {
         if !self.is_at_work {
             return;
         }
-        if std::thread::panicking() {
-            // Where there was a runtime before. The group is lost, and its callers learn that.
+        if self.has_begun && std::thread::panicking() {
+            // Another one in its place. Its group is lost, and the callers learn that.
             return self.writer.start_waiter(self.key);
         }
         let others = self.writer.waiting.by_key().remove(&self.key).unwrap_or_default();

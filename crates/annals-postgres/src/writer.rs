@@ -65,16 +65,21 @@ impl std::fmt::Debug for Queue {
 impl Writer {
     /// Queues an append; its answer comes when it is stored or refused.
     pub(crate) fn submit(self: &Arc<Self>, pending: Pending) {
-        let mut queue = self.queue();
-        queue.pending.push_back(pending);
-        if queue.lanes < self.lanes_max {
-            self.open_lane(&mut queue);
+        let is_lane_due = {
+            let mut queue = self.queue();
+            queue.pending.push_back(pending);
+            let is_due = queue.lanes < self.lanes_max;
+            queue.lanes += usize::from(is_due);
+            is_due
+        };
+        if is_lane_due {
+            self.start_lane();
         }
     }
 
-    fn open_lane(self: &Arc<Self>, queue: &mut Queue) {
-        queue.lanes += 1;
-        let lane = Lane { writer: Arc::clone(self), is_open: true };
+    /// Not while the queue is locked: in a runtime that ends the lane does so at once.
+    fn start_lane(self: &Arc<Self>) {
+        let lane = Lane { writer: Arc::clone(self), is_open: true, has_begun: false };
         tokio::spawn(lane.run());
     }
 
@@ -273,11 +278,14 @@ fn is_meeting(error: &Error, appends: usize) -> bool {
 /// A task that stores groups until nobody waits.
 struct Lane {
     writer: Arc<Writer>,
+    /// Whether it is counted.
     is_open: bool,
+    has_begun: bool,
 }
 
 impl Lane {
     async fn run(mut self) {
+        self.has_begun = true;
         while let Some(group) = self.next() {
             self.writer.store(group, Locks::Try).await;
         }
@@ -301,12 +309,13 @@ impl Drop for Lane {
         if !self.is_open {
             return;
         }
+        if self.has_begun && std::thread::panicking() {
+            // Another one in its place. Its group is lost, and the callers learn that.
+            return self.writer.start_lane();
+        }
         let mut queue = self.writer.queue();
         queue.lanes -= 1;
-        if std::thread::panicking() {
-            // Where there was a runtime before. The group is lost, and its callers learn that.
-            self.writer.open_lane(&mut queue);
-        } else if queue.lanes == 0 {
+        if queue.lanes == 0 {
             queue.pending.drain(..).for_each(Pending::abandon);
         }
     }

@@ -9,6 +9,7 @@ use annals_core::{
 use annals_postgres::PostgresStore;
 use annals_scratch::Database;
 use sqlx_core::connection::Connection;
+use sqlx_core::query_scalar::query_scalar;
 use sqlx_core::transaction::Transaction;
 use sqlx_postgres::{PgConnection, Postgres};
 use tokio::time::{Instant, timeout};
@@ -60,7 +61,7 @@ async fn an_append_inside_the_transaction_that_holds_its_stream_is_refused_in_ti
 #[tokio::test(flavor = "multi_thread")]
 async fn held_streams_do_not_hold_up_others() {
     const HELD: u32 = 6;
-    let patience = Duration::from_secs(30);
+    let patience = Duration::from_secs(20);
     let database = Database::create().await;
     let store = open(&database, patience).await;
     let mut connections = Vec::new();
@@ -71,26 +72,24 @@ async fn held_streams_do_not_hold_up_others() {
     for (stream, connection) in (0..).zip(&mut connections) {
         holders.push(hold(&store, connection, stream).await);
     }
-    let mut waiting: Vec<_> = (0..=HELD)
-        .map(|stream| {
-            let store = store.clone();
-            tokio::spawn(async move { store.append(append(stream)).await })
-        })
-        .collect();
-    let begun = Instant::now();
-    // One of them is let go once all wait.
-    let mut observer = connect(&database).await;
-    let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory')";
-    let seen = async {
-        while !sqlx_core::query_scalar::query_scalar::<_, bool>(waits)
-            .fetch_one(&mut observer)
-            .await
-            .expect("an answer")
-        {}
+    let submit = |stream| {
+        let store = store.clone();
+        tokio::spawn(async move { store.append(append(stream)).await })
     };
-    timeout(DEADLINE, seen).await.expect("somebody waits");
+    let waiting: Vec<_> = (0..HELD).map(submit).collect();
+    let mut observer = connect(&database).await;
+    let waits = "SELECT count(*) >= 4 FROM pg_locks
+                 WHERE NOT granted AND locktype = 'advisory'
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let seen = async {
+        while !query_scalar::<_, bool>(waits).fetch_one(&mut observer).await.expect("an answer") {}
+    };
+    timeout(DEADLINE, seen).await.expect("as many wait as can");
+    let begun = Instant::now();
+    let mut last = submit(HELD);
+    // Too short this proves less, and never fails wrongly.
+    timeout(Duration::from_millis(300), &mut last).await.expect_err("its stream is held");
     holders.pop().unwrap().commit().await.unwrap();
-    let last = waiting.pop().unwrap();
     timeout(DEADLINE, last).await.expect("it is answered").unwrap().unwrap();
     assert!(begun.elapsed() < patience, "it was not held up by the others");
     for holder in holders {
