@@ -47,7 +47,8 @@ impl RoleName {
     ///
     /// Whoever may append is trusted to do so with this crate: calling the function by hand, with
     /// wrong locks, can break expected versions and conditions of others (S6), though nothing
-    /// that is stored.
+    /// that is stored. And whoever may connect to the database at all can hold readers back, with
+    /// advisory locks that look like those of open appends.
     #[must_use]
     pub fn script(&self, schema: &SchemaName) -> String {
         let script = SCRIPT
