@@ -157,7 +157,7 @@ CREATE FUNCTION {schema}.find_after(
     after bigint, types text[], all_tags text[], categories text[], streams text[]
 ) RETURNS bigint
 LANGUAGE plpgsql STABLE
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     found bigint;
     a_stream text;
@@ -240,7 +240,7 @@ CREATE FUNCTION {schema}.append(
 -- With its owner's rights: whoever may call it needs none on the tables, and so cannot write to
 -- them otherwise.
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     appends   constant integer := cardinality(append_parts);
     heads     bigint[];
@@ -393,7 +393,7 @@ REVOKE EXECUTE ON FUNCTION {schema}.append FROM PUBLIC;
 CREATE FUNCTION {schema}.watermark(
     OUT head bigint, OUT newest bigint, OUT bound bigint, OUT ceiling bigint
 )
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     -- Read before the marks: what is given out later stands behind it.
     given_out bigint := pg_sequence_last_value('{schema}.positions'::regclass);
@@ -423,7 +423,7 @@ END $$;
 -- Whether this server has an event that was seen before; fails when it has not. A read that ends
 -- with that event must not be answered by a server that lags behind, or has lost it.
 CREATE FUNCTION {schema}.holds(seen bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET enable_seqscan = off AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET enable_seqscan = off SET jit = off AS $$
 BEGIN
     IF seen > 0 AND NOT EXISTS (SELECT FROM {schema}.events e WHERE e.position = seen) THEN
         RAISE EXCEPTION 'this server does not have the event at position %, which was there before', seen
