@@ -156,16 +156,20 @@ impl Watermark {
     /// Who holds the watermark back, the oldest first.
     pub(crate) async fn blockers(&self) -> Result<Vec<Blocker>, ReadError> {
         type Row = (i32, Option<i64>, Option<String>, Option<String>, Option<String>);
-        let select = self.schema.statement(
+        let select =
             "SELECT coalesce(m.pid, 0),
                     (extract(epoch FROM clock_timestamp() - a.xact_start) * 1000000)::bigint,
                     a.application_name, a.state, left(a.query, 200)
              FROM {schema}.marks(coalesce(pg_sequence_last_value('{schema}.positions'::regclass), 0)) m
              LEFT JOIN pg_stat_activity a ON a.pid = m.pid
-             ORDER BY m.floor",
-        );
-        let rows = query_as::<Postgres, Row>(select).fetch_all(self.connections.pool()).await;
-        let rows = rows.map_err(|error| read_error("looking for open transactions", error))?;
+             ORDER BY m.floor";
+        let rows = self.connections.read(async |mut connection| {
+            let rows = query_as::<Postgres, Row>(self.schema.statement(select));
+            let rows = rows.fetch_all(&mut *connection).await;
+            (connection, rows)
+        });
+        let rows =
+            rows.await.map_err(|error| read_error("looking for open transactions", error))?;
         let blocker = |(pid, age, application, state, query): Row| Blocker {
             pid,
             age: Duration::from_micros(age.unwrap_or_default().max(0).unsigned_abs()),
