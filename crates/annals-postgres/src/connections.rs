@@ -47,6 +47,8 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Parked {
     connections: Vec<PoolConnection<Postgres>>,
+    /// How many wait for one of the pool, which cannot give them what is kept here.
+    waiting: usize,
     /// Lets go of them when the pool is closed, which waits for them.
     closing: Option<AbortHandle>,
 }
@@ -78,14 +80,18 @@ impl Connections {
         if self.pool.is_closed() {
             return Err(Error::PoolClosed);
         }
-        let parked = self.parked().connections.pop();
-        match parked {
-            Some(connection) => Ok(Lent(Some(connection))),
-            None => self.acquire(deadline).await,
-        }
+        self.acquire(deadline).await
     }
 
     async fn acquire(&self, deadline: Instant) -> Result<Lent, Error> {
+        let _waiting = {
+            let mut parked = self.parked();
+            if let Some(connection) = parked.connections.pop() {
+                return Ok(Lent(Some(connection)));
+            }
+            parked.waiting += 1;
+            WaitsForPool(self)
+        };
         let acquired = timeout_at(deadline, self.pool.acquire()).await;
         acquired.unwrap_or(Err(Error::PoolTimedOut)).map(|connection| Lent(Some(connection)))
     }
@@ -171,7 +177,8 @@ impl Connections {
     pub(crate) fn give_back(&self, mut connection: Lent) {
         let Some(connection) = connection.0.take() else { return };
         let mut parked = self.parked();
-        if parked.connections.len() >= KEPT || self.pool.is_closed() {
+        let is_wanted = parked.waiting == 0 && parked.connections.len() < KEPT;
+        if !is_wanted || self.pool.is_closed() {
             // To the pool.
             return in_a_runtime(|| drop(connection));
         }
@@ -238,6 +245,15 @@ impl Drop for Connections {
             closing.abort();
         }
         self.let_go();
+    }
+}
+
+/// Counts somebody as one who waits for a connection of the pool.
+struct WaitsForPool<'c>(&'c Connections);
+
+impl Drop for WaitsForPool<'_> {
+    fn drop(&mut self) {
+        self.0.parked().waiting -= 1;
     }
 }
 

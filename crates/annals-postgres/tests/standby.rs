@@ -5,6 +5,7 @@ use std::time::Duration;
 use annals_core::{Append, Data, EventStore, EventType, ExpectedVersion, NewEvent, StreamId};
 use annals_postgres::PostgresStore;
 use annals_scratch::Cluster;
+use sqlx_core::pool::PoolOptions;
 use sqlx_postgres::PgConnectOptions;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -46,7 +47,9 @@ async fn connections_to_a_standby_are_not_kept() {
     let (server, way) = watch::channel(cluster.port());
     let options: PgConnectOptions = cluster.url("postgres").parse().unwrap();
     let options = options.port(way_to(way).await);
-    let store = PostgresStore::options().patience(PATIENCE).connect_with(options).await.unwrap();
+    // So few that one which is given back is taken again.
+    let pool = PoolOptions::new().max_connections(1).connect_lazy_with(options);
+    let store = PostgresStore::options().patience(PATIENCE).over(pool).await.unwrap();
     store.append(append()).await.unwrap();
     let standby = cluster.replica().await.unwrap();
     server.send_replace(standby.port());
