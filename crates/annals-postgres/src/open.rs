@@ -74,9 +74,11 @@ impl Options {
         self
     }
 
-    /// How long a read waits for transactions that are still open before it answers
-    /// `Unavailable`, and how long an append is repeated whose outcome is unknown before it
-    /// answers `Indeterminate`; 10 seconds by default.
+    /// How long to wait before giving up; 10 seconds by default. A read waits for transactions that
+    /// are still open, and an append for those that hold its streams or conditions: then the
+    /// answer is `Unavailable`. An append whose outcome is unknown is repeated: then it is
+    /// `Indeterminate`. A server that does not answer a short statement for a second longer than
+    /// this is taken for lost.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -145,8 +147,11 @@ impl Options {
         self.over(pool).await
     }
 
-    /// Uses a pool of the application. The store takes up to eight of its connections at once;
-    /// whoever holds one while waiting for an append needs the pool to be larger than that.
+    /// Uses a pool of the application. The store takes a connection for each
+    /// [lane](Self::lanes), at most six for waiting, watching and telling, and one for each read
+    /// while a page of it is fetched; up to four idle ones it keeps at hand. To be told of other
+    /// processes' appends it has one more of its own, outside the pool. Whoever holds a connection
+    /// while waiting for an append needs the pool to be larger than that.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
