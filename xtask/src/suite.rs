@@ -116,10 +116,11 @@ impl AddAssign for Outcome {
 /// Runs tests, shows what they print, and adds up the runner's closing lines.
 fn counted(root: &Path, server: &Server, arguments: &str) -> Result<Outcome> {
     let (reader, writer) = io::pipe()?;
-    // The command holds the writing ends: it must be gone before reading can end.
     let mut command = command(root, arguments);
     command.env(annals_scratch::SHARED_SERVER, server.url());
     let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    // It holds the writing ends: it must be gone before reading can end.
+    drop(command);
     let mut outcome = Outcome::default();
     for line in BufReader::new(reader).split(b'\n') {
         let line = line?;
