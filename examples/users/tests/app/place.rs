@@ -1,6 +1,7 @@
 //! Where the users of a test are, looked at as `psql` or `sqlite3` would.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -134,7 +135,11 @@ impl Place {
             Self::Sqlite(directory) => {
                 let files = std::fs::read_dir(directory.path()).expect("the directory");
                 files.map(|file| file.expect("a file").path()).any(|path| {
-                    let bytes = std::fs::read(path).expect("the file");
+                    let bytes = match std::fs::read(path) {
+                        // SQLite has put it away since the directory was read.
+                        Err(error) if error.kind() == ErrorKind::NotFound => return false,
+                        bytes => bytes.expect("the file"),
+                    };
                     bytes.windows(text.len()).any(|window| window == text.as_bytes())
                 })
             }
