@@ -74,11 +74,13 @@ def in_threads(args):
 
 def in_processes(args):
     forked = multiprocessing.get_context("fork")
-    ready, counts = forked.Barrier(args.callers), forked.Queue()
-    open_recorder(args, 1).datastore.close()
+    ready, counts = forked.Barrier(args.callers, timeout=30), forked.Queue()
+    # Two that make the same table at once can fail.
+    opening = forked.Lock()
 
     def run():
-        recorder = open_recorder(args, 1)
+        with opening:
+            recorder = open_recorder(args, 1)
         ready.wait()
         begin = time.monotonic() + args.warm_up
         counts.put(append_until(recorder, begin, begin + args.seconds))
@@ -87,7 +89,8 @@ def in_processes(args):
     processes = [forked.Process(target=run) for _ in range(args.callers)]
     for process in processes:
         process.start()
-    found = [counts.get() for _ in processes]
+    patience = 60 + args.warm_up + args.seconds
+    found = [counts.get(timeout=patience) for _ in processes]
     for process in processes:
         process.join()
     return found
