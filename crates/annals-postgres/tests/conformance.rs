@@ -1,5 +1,6 @@
-//! The guarantees S1 to S10, on PostgreSQL.
+//! The guarantees S1 to S10, on PostgreSQL: of a log in one table, and of one in partitions.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,18 +15,27 @@ use tokio::sync::OnceCell;
 struct Schemas {
     database: OnceCell<Database>,
     opened: AtomicUsize,
+    /// How many groups of appends a partition has, in logs that are partitioned.
+    every: Option<NonZeroU64>,
 }
 
+/// Few enough for the cases to cross from one partition to the next all the time.
+const EVERY: NonZeroU64 = NonZeroU64::new(8).expect("it is not zero");
+
 impl Schemas {
-    fn new() -> Self {
-        Self { database: OnceCell::new(), opened: AtomicUsize::new(0) }
+    fn new(every: Option<NonZeroU64>) -> Self {
+        Self { database: OnceCell::new(), opened: AtomicUsize::new(0), every }
     }
 
     async fn open(&self, schema: &str, options: Options) -> Arc<dyn EventStore> {
         let database = self.database.get_or_init(Database::create).await;
         let schema = SchemaName::new(schema).expect("a valid name");
         let opened = options.schema(schema).connect(database.url()).await;
-        Arc::new(opened.expect("the store opens"))
+        let opened = opened.expect("the store opens");
+        if let Some(every) = self.every {
+            opened.partition(every).await.expect("the log is partitioned");
+        }
+        Arc::new(opened)
     }
 
     fn unused(&self) -> String {
@@ -56,4 +66,14 @@ impl Configurable for Schemas {
     }
 }
 
-annals_conformance::suite!(Schemas::new(), durable, configurable);
+mod one_table {
+    use super::Schemas;
+
+    annals_conformance::suite!(Schemas::new(None), durable, configurable);
+}
+
+mod partitioned {
+    use super::{EVERY, Schemas};
+
+    annals_conformance::suite!(Schemas::new(Some(EVERY)), durable, configurable);
+}
