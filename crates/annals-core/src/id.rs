@@ -1,7 +1,8 @@
 //! Event ids, and the seam for making them.
 
-use std::fmt;
+use std::fmt::{self, Debug};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -66,8 +67,43 @@ impl fmt::Display for EventId {
     }
 }
 
-impl fmt::Debug for EventId {
+impl Debug for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Where the ids of events and commands come from.
+pub trait Ids: Send + Sync + Debug {
+    /// An id that was never given before.
+    fn next(&self) -> EventId;
+}
+
+/// Ids ordered by time that nobody else will ever make.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RandomIds;
+
+impl Ids for RandomIds {
+    fn next(&self) -> EventId {
+        EventId::generate()
+    }
+}
+
+/// The ids 1, 2, 3 …: for tests, which can then say what is recorded to the last byte.
+///
+/// ```
+/// use annals_core::{Ids, SequentialIds};
+///
+/// let ids = SequentialIds::default();
+/// assert_eq!(ids.next().to_string(), "00000000-0000-0000-0000-000000000001");
+/// assert_eq!(ids.next().to_string(), "00000000-0000-0000-0000-000000000002");
+/// ```
+#[derive(Debug, Default)]
+pub struct SequentialIds(AtomicU64);
+
+impl Ids for SequentialIds {
+    fn next(&self) -> EventId {
+        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        EventId(Uuid::from_u128(number.into()))
     }
 }

@@ -43,7 +43,7 @@ pub use catalog::{ListStreams, Stats, StreamCatalog, StreamInfo, StreamInfos};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{AppendError, Conflict, Fault, Invalid, ReadError};
 pub use event::{ContentType, Data, NewEvent, RecordedEvent, Tags};
-pub use id::EventId;
+pub use id::{EventId, Ids, RandomIds, SequentialIds};
 pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use metadata::Metadata;

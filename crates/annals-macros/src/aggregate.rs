@@ -50,6 +50,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         #[automatically_derived]
         impl ::annals::Aggregate for #name {
             type Event = #event;
+            type Id = ::annals::AnyId;
             const CATEGORY: &'static str = #category;
         }
     })

@@ -12,7 +12,9 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Error, Field, Fields, LitInt, LitStr, Result, Variant};
+use syn::{
+    Attribute, Data, DeriveInput, Error, Field, Fields, LitInt, LitStr, Path, Result, Variant,
+};
 
 use crate::attribute::{Mistakes, check_name, check_not_generic, read_pairs, set_once};
 
@@ -43,11 +45,28 @@ struct TaggedField {
 }
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
-    let types = parse(input)?;
+    let (types, upcasters) = parse(input)?;
+    let upcasters = upcasters.map(|upcasters| {
+        quote! {
+            fn upcasters() -> &'static ::annals::Upcasters {
+                static UPCASTERS: ::std::sync::LazyLock<::annals::Upcasters> =
+                    ::std::sync::LazyLock::new(#upcasters);
+                &UPCASTERS
+            }
+        }
+    });
     let name = &input.ident;
     let (encoder, encode) = encoding(name, &types);
     let (structs, decode) = decoding(&types);
-    let names = types.iter().map(|event| &event.name);
+    let shapes = types.iter().map(|EventType { name, schema_version, .. }| {
+        quote! {
+            ::annals::EventShape {
+                name: #name,
+                schema_version: #schema_version,
+                schema: || ::annals::__private::schemars::json_schema!(true),
+            }
+        }
+    });
     Ok(quote! {
         const _: () = {
             #encoder
@@ -55,7 +74,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 
             #[automatically_derived]
             impl ::annals::Event for #name {
-                const TYPES: &'static [&'static str] = &[#(#names),*];
+                const SHAPES: &'static [::annals::EventShape] = &[#(#shapes),*];
+
+                #upcasters
 
                 fn encode(
                     &self,
@@ -63,7 +84,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
                     #encode
                 }
 
-                fn decode(
+                fn decode_current(
                     stored: &::annals::RecordedEvent,
                 ) -> ::core::result::Result<Self, ::annals::DecodeError> {
                     #decode
@@ -73,7 +94,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-fn parse(input: &DeriveInput) -> Result<Vec<EventType<'_>>> {
+fn parse(input: &DeriveInput) -> Result<(Vec<EventType<'_>>, Option<Path>)> {
     let Data::Enum(data) = &input.data else {
         return Err(Error::new(
             input.ident.span(),
@@ -85,7 +106,14 @@ fn parse(input: &DeriveInput) -> Result<Vec<EventType<'_>>> {
     let not_generic = "events cannot be generic, because what is stored has one shape; remove the \
                        parameters";
     mistakes.note(check_not_generic(&input.generics, not_generic));
-    mistakes.note(read_pairs(&input.attrs, "event", ENUM_KNOWS, |_, _| Ok(false)));
+    let mut upcasters: Option<Path> = None;
+    mistakes.note(read_pairs(&input.attrs, "event", ENUM_KNOWS, |key, pair| {
+        if key != "upcasters" {
+            return Ok(false);
+        }
+        set_once(&mut upcasters, pair.value()?.parse()?, &pair)?;
+        Ok(true)
+    }));
     if let Some(attr) = serde_attrs(&input.attrs).next() {
         let fault = "serde's attributes have no effect on the enum of events; put them on its \
                      variants or fields";
@@ -107,7 +135,7 @@ fn parse(input: &DeriveInput) -> Result<Vec<EventType<'_>>> {
         mistakes.add(Error::new(event.name.span(), fault));
     }
     mistakes.into_result()?;
-    Ok(types)
+    Ok((types, upcasters))
 }
 
 fn parse_variant(variant: &Variant) -> Result<EventType<'_>> {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::Aggregate;
+use crate::{Aggregate, Context, Denied, FieldErrors, RetryPolicy};
 
 /// A request to the aggregate `A` that may be refused.
 ///
@@ -10,15 +10,23 @@ use crate::Aggregate;
 /// commands. Which of the aggregates is meant is said when it is
 /// [executed](crate::Annals::execute).
 ///
+/// It is refused in layers, each with an answer of its own: [`field_errors`](Self::field_errors)
+/// for what can be checked without the state, [`authorise`](Self::authorise) who asks for it, and
+/// [`decide`](Self::decide) what the domain says.
+///
 /// ```
-/// # use annals::{Aggregate, Apply, Command, Event};
+/// # use annals::{Aggregate, Apply, Context, Denied, Event};
 /// # #[derive(Debug, Event)] enum AccountEvent { MoneyWithdrawn { amount: u64 } }
 /// # #[derive(Default, Aggregate)]
 /// # #[aggregate(category = "account", event = AccountEvent)]
-/// # struct Account { balance: u64 }
+/// # struct Account { balance: u64, owner: String }
 /// # impl Apply<AccountEvent> for Account { fn apply(&mut self, event: AccountEvent) {} }
-/// #[derive(Clone)]
+/// use annals::{Command, FieldErrors};
+/// use validator::Validate;
+///
+/// #[derive(Clone, Validate)]
 /// struct Withdraw {
+///     #[validate(range(min = 1, message = "withdraw more than nothing"))]
 ///     amount: u64,
 /// }
 ///
@@ -26,15 +34,17 @@ use crate::Aggregate;
 /// enum Refusal {
 ///     #[error("only {balance} is left")]
 ///     InsufficientFunds { balance: u64 },
-///     #[error("withdraw more than nothing")]
-///     Nothing,
 /// }
 ///
 /// impl Command<Account> for Withdraw {
 ///     type Error = Refusal;
 ///
-///     fn validate(&self) -> Result<(), Refusal> {
-///         if self.amount == 0 { Err(Refusal::Nothing) } else { Ok(()) }
+///     fn field_errors(&self) -> FieldErrors {
+///         FieldErrors::of(self)
+///     }
+///
+///     fn authorise(&self, account: &Account, context: &Context) -> Result<(), Denied> {
+///         Denied::unless(context.who() == Some(&account.owner), "only the owner may withdraw")
 ///     }
 ///
 ///     fn decide(self, account: &Account) -> Result<Vec<AccountEvent>, Refusal> {
@@ -45,23 +55,33 @@ use crate::Aggregate;
 ///     }
 /// }
 ///
-/// let refusal = Withdraw { amount: 50 }.decide(&Account { balance: 20 }).unwrap_err();
+/// let account = Account { balance: 20, owner: "ada".into() };
+/// let refusal = Withdraw { amount: 50 }.decide(&account).unwrap_err();
 /// assert_eq!(refusal.to_string(), "only 20 is left");
+/// let invalid = Withdraw { amount: 0 }.field_errors();
+/// assert_eq!(invalid.to_string(), "amount: withdraw more than nothing");
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a command to `{A}`",
     label = "needs `impl Command<{A}> for {Self}`",
     note = "write `impl annals::Command<{A}> for {Self} {{ type Error = ..; fn decide(self, state: &{A}) -> Result<Vec<..>, Self::Error> {{ .. }} }}`"
 )]
-pub trait Command<A: Aggregate>: Clone + Send {
-    /// Why it may be refused.
+pub trait Command<A: Aggregate>: Clone + Send + Sync {
+    /// Why the domain may refuse it.
     type Error: Error + Send + Sync + 'static;
 
-    /// Checks what can be checked without the state, before anything is loaded.
+    /// What is wrong with it whatever the state, found before anything is loaded: by the rules of
+    /// each field and those across fields. By default nothing ever is.
+    fn field_errors(&self) -> FieldErrors {
+        FieldErrors::none()
+    }
+
+    /// Checks whether whoever asks may do so with this state.
     ///
     /// # Errors
-    /// When the command is wrong whatever the state. By default it never is.
-    fn validate(&self) -> Result<(), Self::Error> {
+    /// When the context does not permit the command. By default everybody may.
+    fn authorise(&self, state: &A, context: &Context) -> Result<(), Denied> {
+        let _ = (state, context);
         Ok(())
     }
 
@@ -73,4 +93,10 @@ pub trait Command<A: Aggregate>: Clone + Send {
     /// # Errors
     /// When the state does not permit the command.
     fn decide(self, state: &A) -> Result<Vec<A::Event>, Self::Error>;
+
+    /// How often this command is tried when others are faster; `None` for as often as
+    /// [everything else](crate::Annals::with_retry).
+    fn retry(&self) -> Option<RetryPolicy> {
+        None
+    }
 }

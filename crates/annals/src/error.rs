@@ -6,7 +6,9 @@ use std::error::Error;
 use std::fmt;
 
 use annals_core::error::{AppendError, Conflict, ReadError};
-use annals_core::{EventType, InvalidName, StreamId, Version};
+use annals_core::{EventType, InvalidName, RecordedEvent, StreamId, Version};
+
+use crate::{Denied, FieldErrors, NotOpen};
 
 /// Why a command was not executed. Nothing was recorded, except perhaps after an append with
 /// an unknown outcome.
@@ -17,6 +19,17 @@ pub enum ExecuteError<E> {
     /// an unknown outcome has been repeated as often as the retry policy allows.
     #[error(transparent)]
     Append(AppendError),
+    /// The command's id was given to another command before. Give each command its own.
+    #[error(
+        "the command id {id} was used before, for something that was recorded in stream {stream}; \
+         give every command an id of its own"
+    )]
+    CommandId {
+        /// The id.
+        id: String,
+        /// A stream that the other command changed and this one does not.
+        stream: StreamId,
+    },
     /// Others kept changing the stream. Try again later, or with more patience.
     #[error(
         "gave up after {attempts} attempts, because others kept changing the stream; execute the \
@@ -29,18 +42,24 @@ pub enum ExecuteError<E> {
         #[source]
         conflict: Box<Conflict>,
     },
+    /// Whoever asked may not do this.
+    #[error(transparent)]
+    Denied(Denied),
     /// An event cannot be stored. Fix its type.
     #[error(transparent)]
     Encode(EncodeError),
     /// The command is wrong whatever the state: its own validation refused it. Fix the call.
     #[error(transparent)]
-    Invalid(E),
+    Invalid(FieldErrors),
     /// The state could not be loaded. The inner error says what to do.
     #[error(transparent)]
     Load(LoadError),
     /// The state does not permit the command.
     #[error(transparent)]
     Refused(E),
+    /// The stream takes no more events. The inner error says what to do.
+    #[error(transparent)]
+    Standing(NotOpen),
 }
 
 impl<E> ExecuteError<E> {
@@ -50,10 +69,38 @@ impl<E> ExecuteError<E> {
         match self {
             Self::Append(error) => error.code(),
             Self::Conflict { .. } => "conflict",
-            Self::Encode(_) | Self::Invalid(_) => "invalid",
+            Self::CommandId { .. } | Self::Encode(_) | Self::Invalid(_) => "invalid",
+            Self::Denied(_) => "denied",
             Self::Load(error) => error.code(),
-            Self::Refused(_) => "refused",
+            Self::Refused(_) | Self::Standing(_) => "refused",
         }
+    }
+
+    /// The same with another refusal.
+    pub(crate) fn map<F>(self, map: impl FnOnce(E) -> F) -> ExecuteError<F> {
+        match self {
+            Self::Append(error) => ExecuteError::Append(error),
+            Self::CommandId { id, stream } => ExecuteError::CommandId { id, stream },
+            Self::Conflict { attempts, conflict } => ExecuteError::Conflict { attempts, conflict },
+            Self::Denied(denied) => ExecuteError::Denied(denied),
+            Self::Encode(error) => ExecuteError::Encode(error),
+            Self::Invalid(errors) => ExecuteError::Invalid(errors),
+            Self::Load(error) => ExecuteError::Load(error),
+            Self::Refused(refusal) => ExecuteError::Refused(map(refusal)),
+            Self::Standing(not_open) => ExecuteError::Standing(not_open),
+        }
+    }
+}
+
+impl<E> From<Denied> for ExecuteError<E> {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl<E> From<FieldErrors> for ExecuteError<E> {
+    fn from(errors: FieldErrors) -> Self {
+        Self::Invalid(errors)
     }
 }
 
@@ -76,6 +123,9 @@ pub enum LoadError {
     /// A stored event is not what the program takes it for.
     #[error(transparent)]
     Decode(Box<DecodeError>),
+    /// The stream was deleted, softly: restore it, or load it as of an earlier moment.
+    #[error("stream {0} is deleted; restore it, or load it as of an earlier version or moment")]
+    Deleted(StreamId),
     /// The id does not make a stream id. Use another id.
     #[error(transparent)]
     Id(InvalidName),
@@ -90,6 +140,7 @@ impl LoadError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Decode(_) => "undecodable",
+            Self::Deleted(_) => "refused",
             Self::Id(_) => "invalid",
             Self::Read(error) => error.code(),
         }
@@ -127,6 +178,17 @@ pub struct DecodeError {
     pub fault: DecodeFault,
 }
 
+impl DecodeError {
+    pub(crate) fn of(stored: &RecordedEvent, fault: DecodeFault) -> Self {
+        Self {
+            event_type: stored.event_type.clone(),
+            stream: stored.stream.clone(),
+            version: stored.version,
+            fault,
+        }
+    }
+}
+
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { event_type, stream, version, fault } = self;
@@ -155,8 +217,12 @@ pub enum DecodeFault {
     Data(#[source] serde_json::Error),
     /// Its schema version is another than the program's.
     #[error(
-        "has schema version {stored}, but this program knows version {known}; run the program \
-         that wrote it, or set `#[event(version = ..)]`"
+        "has schema version {stored}, but this program knows version {known}; {}",
+        if stored < known {
+            "write an upcaster from that version, and name it in `#[event(upcasters = ..)]`"
+        } else {
+            "run the program that wrote it, or set `#[event(version = ..)]`"
+        }
     )]
     SchemaVersion {
         /// The version it is stored with.
@@ -171,7 +237,21 @@ pub enum DecodeFault {
     )]
     UnknownType {
         /// The types the program knows for this stream.
-        known: &'static [&'static str],
+        known: Vec<&'static str>,
+    },
+    /// An upcaster cannot make of it what it should.
+    #[error(
+        "cannot be brought from version {version} of {event_type} to the next shape; mend that \
+         upcaster"
+    )]
+    Upcast {
+        /// The type that the upcaster is for.
+        event_type: String,
+        /// The version it leads away from.
+        version: u32,
+        /// What it said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 

@@ -2,7 +2,9 @@
 
 use annals_core::{NewEvent, RecordedEvent};
 
+use crate::UnknownTypes;
 use crate::error::{DecodeError, EncodeError};
+use crate::upcast::{Upcasted, Upcasters};
 
 /// The events of one kind of stream: an enum with one variant for each type of event.
 ///
@@ -17,7 +19,7 @@ use crate::error::{DecodeError, EncodeError};
 /// enum AccountEvent {
 ///     AccountOpened { owner: String, #[event(tag = "branch")] branch: u32 },
 ///     AccountClosed,
-///     #[event(name = "MoneyDeposited", version = 2)]
+///     #[event(name = "MoneyDeposited")]
 ///     Deposited { amount: u64, #[serde(default)] note: Option<String> },
 /// }
 ///
@@ -35,14 +37,24 @@ use crate::error::{DecodeError, EncodeError};
 /// the struct derives serde's `Serialize` and `Deserialize` itself. Fields that are stored and
 /// not known are passed over; fields that are known and not stored need `#[serde(default)]` or
 /// must be an `Option`.
+///
+/// When the shape of an event changes otherwise, it gets the next schema version,
+/// `#[event(version = 2)]`, and [`Upcasters`] say what became of the old ones.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an enum of events",
     label = "this type cannot be stored as events",
     note = "write `#[derive(annals::Event)]` above `{Self}`"
 )]
 pub trait Event: Sized + Send + 'static {
-    /// The names of all its types.
-    const TYPES: &'static [&'static str];
+    /// Its types, each in the shape in which they are written now.
+    const SHAPES: &'static [EventShape];
+
+    /// How events in older shapes are read: part of the events themselves, so that no path on
+    /// which they are read can forget it.
+    #[must_use]
+    fn upcasters() -> &'static Upcasters {
+        Upcasters::NONE
+    }
 
     /// The event as it is appended, with a new id.
     ///
@@ -50,10 +62,88 @@ pub trait Event: Sized + Send + 'static {
     /// When a field does not serialise as JSON, or the value of a tag makes no valid tag.
     fn encode(&self) -> Result<NewEvent, EncodeError>;
 
-    /// The event as the domain knows it.
+    /// The event as the domain knows it, of an event in one of the [`SHAPES`](Self::SHAPES).
+    ///
+    /// Whoever reads a log uses [`decode`](Self::decode), which also knows the older shapes.
     ///
     /// # Errors
-    /// When the stored type is none of [`TYPES`](Self::TYPES), or the data or the schema
-    /// version does not fit the type.
-    fn decode(stored: &RecordedEvent) -> Result<Self, DecodeError>;
+    /// When the stored type is none of them, or the data or the schema version does not fit.
+    fn decode_current(stored: &RecordedEvent) -> Result<Self, DecodeError>;
+
+    /// The events as the domain knows them that a stored one stands for: one, unless an
+    /// upcaster splits or drops it.
+    ///
+    /// # Errors
+    /// When an upcaster fails, or what comes of it is no event of the domain.
+    fn decode(stored: &RecordedEvent) -> Result<Decoded<Self>, DecodeError> {
+        decode(stored, UnknownTypes::Fail)
+    }
+}
+
+/// As [`Event::decode`], passing over unknown types if that is said.
+pub(crate) fn decode<E: Event>(
+    stored: &RecordedEvent,
+    unknown: UnknownTypes,
+) -> Result<Decoded<E>, DecodeError> {
+    let passed_over = |event: &RecordedEvent| unknown == UnknownTypes::Skip && !knows::<E>(event);
+    let upcasted = match E::upcasters().apply(stored)? {
+        Upcasted::AsStored if passed_over(stored) => return Ok(Decoded::none()),
+        Upcasted::AsStored => return E::decode_current(stored).map(Decoded::one),
+        Upcasted::Became(events) => events,
+    };
+    let decoded = upcasted.iter().filter(|event| !passed_over(event)).map(E::decode_current);
+    decoded.collect::<Result<Vec<_>, _>>().map(Decoded::several)
+}
+
+fn knows<E: Event>(event: &RecordedEvent) -> bool {
+    E::SHAPES.iter().any(|shape| shape.name == event.event_type.as_str())
+}
+
+/// One type of event, in the shape in which it is written now.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "events by hand make it")]
+pub struct EventShape {
+    /// The name of the type.
+    pub name: &'static str,
+    /// Which shape that is, counted from 1.
+    pub schema_version: u32,
+    /// What the data look like.
+    pub schema: fn() -> schemars::Schema,
+}
+
+/// The events that a stored one stands for, in order.
+#[derive(Clone, Debug)]
+pub struct Decoded<E>(Events<E>);
+
+/// Nearly always there is just one, and it costs no allocation.
+#[derive(Clone, Debug)]
+enum Events<E> {
+    One(Option<E>),
+    Several(std::vec::IntoIter<E>),
+}
+
+impl<E> Decoded<E> {
+    fn one(event: E) -> Self {
+        Self(Events::One(Some(event)))
+    }
+
+    fn several(events: Vec<E>) -> Self {
+        Self(Events::Several(events.into_iter()))
+    }
+
+    /// Of an event that is passed over.
+    fn none() -> Self {
+        Self(Events::One(None))
+    }
+}
+
+impl<E> Iterator for Decoded<E> {
+    type Item = E;
+
+    fn next(&mut self) -> Option<E> {
+        match &mut self.0 {
+            Events::One(event) => event.take(),
+            Events::Several(events) => events.next(),
+        }
+    }
 }

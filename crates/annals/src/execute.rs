@@ -1,18 +1,27 @@
-//! Executing: validate, load, decide, append; on conflict catch up and decide again.
+//! Executing: validate, load, authorise, decide, append; on conflict catch up and decide again.
 
+pub(crate) mod attempt;
+pub(crate) mod how;
+
+use std::any::type_name;
 use std::fmt;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::pin::Pin;
 
-use annals_core::error::AppendError;
-use annals_core::{Append, ExpectedVersion, Position, Receipt, Version};
+use annals_core::{Append, ExpectedVersion, InvalidName, Position, Receipt, StreamId, Version};
+use tracing::{Instrument, debug_span};
 
 use crate::aggregate::stream_of;
-use crate::error::{EncodeError, ExecuteError};
+use crate::error::{EncodeError, ExecuteError, LoadError};
+use crate::execute::attempt::{Deciding, Outcome};
+use crate::execute::how::{How, how_methods};
 use crate::load::Loaded;
-use crate::retry::Attempts;
-use crate::{Aggregate, Annals, Command, Event};
+use crate::{Aggregate, Annals, Command, Context, Event};
 
 /// The receipt of a command that was executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Executed<A> {
     /// The state after the command.
     pub state: A,
@@ -22,22 +31,34 @@ pub struct Executed<A> {
     pub position: Position,
     /// The receipt of the append; `None` when there was nothing to do and nothing was recorded.
     pub appended: Option<Receipt>,
+    /// Whether it had been executed before, under the same id, and was recognised.
+    pub repeated: bool,
+}
+
+/// A command on its way; await it. Made by [`Annals::execute`].
+#[must_use = "nothing is executed until it is awaited"]
+pub struct Execute<'a, A, C> {
+    annals: &'a Annals,
+    stream: Result<StreamId, InvalidName>,
+    command: C,
+    how: How,
+    aggregate: PhantomData<fn() -> A>,
 }
 
 impl Annals {
     /// Executes a command on the aggregate with this id.
     ///
-    /// The command is validated; the aggregate is loaded; the command decides which events
-    /// happen; they are appended all together, unless the stream has changed since it was
-    /// loaded. If it has, the aggregate catches up and the command decides again, as often as
-    /// the [retry policy](Self::with_retry) allows. A command that decides that nothing
+    /// The command is validated; the aggregate is loaded; the command is authorised, and decides
+    /// which events happen; they are appended all together, unless the stream has changed since
+    /// it was loaded. If it has, the aggregate catches up and the command decides again, as often
+    /// as the [retry policy](Self::with_retry) allows. A command that decides that nothing
     /// happens leaves the log alone.
     ///
     /// An append whose outcome the store does not know is repeated with the same event ids,
     /// which writes it once whatever became of it before (S7).
     ///
     /// ```
-    /// # use annals::{Aggregate, Annals, Apply, Command, Event, MemoryStore};
+    /// # use annals::{Aggregate, Apply, Command, Event};
     /// # #[derive(Event)] enum AccountEvent { MoneyDeposited { amount: u64 } }
     /// # #[derive(Default, Aggregate)]
     /// # #[aggregate(category = "account", event = AccountEvent)]
@@ -55,91 +76,166 @@ impl Annals {
     /// #     }
     /// # }
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use annals::{Annals, Context, MemoryStore};
+    ///
     /// let bank = Annals::new(MemoryStore::new());
     /// let receipt = bank.execute("ACC_123", Deposit { amount: 100 }).await?;
     /// assert_eq!((receipt.state.balance, receipt.version.get()), (100, 1));
+    ///
+    /// // The same request twice, one deposit:
+    /// let deposit = || bank.execute("ACC_123", Deposit { amount: 5 }).id("request-7");
+    /// let by_ada = deposit().context(Context::new().actor("ada")).await?;
+    /// let again = deposit().await?;
+    /// assert_eq!((again.state.balance, again.repeated), (105, true));
+    /// assert_eq!(again.appended, by_ada.appended);
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     /// [`ExecuteError`], grouped by what to do about it.
-    pub async fn execute<A, C>(
-        &self,
-        id: impl fmt::Display,
-        command: C,
-    ) -> Result<Executed<A>, ExecuteError<C::Error>>
+    pub fn execute<A, C>(&self, id: impl Into<A::Id>, command: C) -> Execute<'_, A, C>
     where
         A: Aggregate,
         C: Command<A>,
     {
-        command.validate().map_err(ExecuteError::Invalid)?;
-        let stream = stream_of::<A>(id).map_err(|invalid| ExecuteError::Load(invalid.into()))?;
-        let mut loaded = Loaded::empty(stream);
-        let mut attempts = Attempts::first(self.retry());
-        loop {
-            loaded.catch_up(self.store()).await?;
-            let events = command.clone().decide(&loaded.state).map_err(ExecuteError::Refused)?;
-            if events.is_empty() {
-                return Ok(Executed::unchanged(loaded));
-            }
-            match self.append_certainly(append_of(&loaded, &events)?).await {
-                Ok(receipt) => return Ok(Executed::changed(loaded, events, receipt)),
-                Err(AppendError::Conflict(_)) if attempts.next().await => {}
-                Err(AppendError::Conflict(conflict)) => {
-                    let attempts = attempts.made();
-                    return Err(ExecuteError::Conflict { attempts, conflict });
-                }
-                Err(error) => return Err(ExecuteError::Append(error)),
-            }
-        }
-    }
-
-    /// Appends, and repeats an append whose outcome is unknown, event ids and all, until it is
-    /// known.
-    ///
-    /// Once one outcome was unknown, only a receipt or a conflict can tell what became of it: a
-    /// receipt is that of the append whichever time it was stored (S7), and a conflict says that
-    /// the stream has moved past the expected version without it, so that it never will be.
-    async fn append_certainly(&self, append: Append) -> Result<Receipt, AppendError> {
-        let mut attempts = Attempts::first(self.retry());
-        let mut unknown = None;
-        loop {
-            match self.store().append(append.clone()).await {
-                Ok(receipt) => return Ok(receipt),
-                Err(error @ AppendError::Conflict(_)) => return Err(error),
-                Err(error @ AppendError::Indeterminate(_)) => unknown = Some(error),
-                Err(error) if unknown.is_none() => return Err(error),
-                Err(_) => {}
-            }
-            if !attempts.next().await {
-                return Err(unknown.expect("without an unknown outcome the loop has returned"));
-            }
+        Execute {
+            annals: self,
+            stream: stream_of::<A>(id),
+            how: How { retry: command.retry(), ..How::default() },
+            command,
+            aggregate: PhantomData,
         }
     }
 }
 
-fn append_of<A: Aggregate>(loaded: &Loaded<A>, events: &[A::Event]) -> Result<Append, EncodeError> {
-    let events: Vec<_> = events.iter().map(Event::encode).collect::<Result<_, _>>()?;
-    let expected = ExpectedVersion::Exact(loaded.version);
-    Ok(Append::to(loaded.stream.clone(), expected, events))
+impl<A: Aggregate, C: Command<A>> Execute<'_, A, C> {
+    how_methods!();
+
+    async fn run(self) -> Result<Executed<A>, ExecuteError<C::Error>> {
+        let Self { annals, stream, command, how, .. } = self;
+        let stream = stream.map_err(LoadError::from)?;
+        let span = debug_span!("execute", command = name_of::<C>(), stream = stream.as_str());
+        let executed = async {
+            let executed = execute(annals, &stream, &command, &how).await;
+            if let Some(refusal) = annals.refusal(&stream, name_of::<C>(), &executed) {
+                annals.record_refusal(refusal).await;
+            }
+            executed
+        };
+        executed.instrument(span).await
+    }
 }
 
-impl<A: Aggregate> Executed<A> {
-    fn unchanged(loaded: Loaded<A>) -> Self {
-        Self {
-            state: loaded.state,
-            version: loaded.version,
-            position: loaded.position,
-            appended: None,
+impl<'a, A, C> IntoFuture for Execute<'a, A, C>
+where
+    A: Aggregate,
+    C: Command<A> + 'a,
+{
+    type Output = Result<Executed<A>, ExecuteError<C::Error>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        match self.how.context.take() {
+            Some(context) => Box::pin(context.scope(self.run())),
+            None => Box::pin(self.run()),
         }
     }
+}
 
-    fn changed(loaded: Loaded<A>, events: Vec<A::Event>, receipt: Receipt) -> Self {
-        let version = receipt
-            .version_of(&loaded.stream)
-            .expect("a receipt names every stream that was appended to");
-        let mut state = loaded.state;
-        events.into_iter().for_each(|event| state.apply(event));
-        Self { state, version, position: receipt.last_position, appended: Some(receipt) }
+/// A command's type without the path to it.
+pub(crate) fn name_of<C>() -> &'static str {
+    let name = type_name::<C>();
+    let name = name.split('<').next().unwrap_or(name);
+    name.rsplit("::").next().unwrap_or(name)
+}
+
+async fn execute<A: Aggregate, C: Command<A>>(
+    annals: &Annals,
+    stream: &StreamId,
+    command: &C,
+    how: &How,
+) -> Result<Executed<A>, ExecuteError<C::Error>> {
+    command.field_errors().into_result()?;
+    let mut deciding = OnAggregate { annals, stream, command, loaded: None, events: vec![] };
+    let outcome = annals.attempt(how, &mut deciding).await?;
+    match (outcome, deciding.loaded) {
+        (Outcome::Appended(receipt, append), Some(mut loaded)) => {
+            let last = append.events().last().map(|event| event.id);
+            loaded.append(deciding.events, last, &receipt);
+            annals.keep(&loaded);
+            Ok(Executed::of(loaded, Some(receipt), false))
+        }
+        (Outcome::Repeated(receipt), _) => {
+            let version = receipt.version_of(stream).unwrap_or(Version::EMPTY);
+            let loaded = annals.load_as_of_in(stream.clone(), version.into()).await?;
+            Ok(Executed::of(loaded, Some(receipt), true))
+        }
+        (_, loaded) => {
+            let loaded = loaded.expect("what was decided was loaded before");
+            Ok(Executed::of(loaded, None, false))
+        }
+    }
+}
+
+/// A command to one aggregate, being decided.
+struct OnAggregate<'a, A: Aggregate, C> {
+    annals: &'a Annals,
+    stream: &'a StreamId,
+    command: &'a C,
+    loaded: Option<Loaded<A>>,
+    /// What it decided last.
+    events: Vec<A::Event>,
+}
+
+impl<A: Aggregate, C: Command<A>> Deciding for OnAggregate<'_, A, C> {
+    type Refusal = C::Error;
+
+    async fn decide(&mut self) -> Result<Append, ExecuteError<C::Error>> {
+        let loaded = match self.loaded.take() {
+            Some(mut loaded) => {
+                loaded.catch_up(self.annals.store()).await?;
+                loaded
+            }
+            None => self.annals.load_in::<A>(self.stream.clone()).await?,
+        };
+        let loaded = self.loaded.insert(loaded);
+        self.events = decide(loaded, self.command)?;
+        if self.events.is_empty() {
+            return Ok(Append::default());
+        }
+        let events: Vec<_> =
+            self.events.iter().map(Event::encode).collect::<Result<_, EncodeError>>()?;
+        let expected = ExpectedVersion::Exact(loaded.version);
+        Ok(Append::to(self.stream.clone(), expected, events))
+    }
+
+    fn concerns(&self, stream: &StreamId) -> bool {
+        stream == self.stream
+    }
+}
+
+/// What a command decides about a state, and whether it may.
+pub(crate) fn decide<A: Aggregate, C: Command<A>>(
+    loaded: &Loaded<A>,
+    command: &C,
+) -> Result<Vec<A::Event>, ExecuteError<C::Error>> {
+    loaded.check_open().map_err(ExecuteError::Standing)?;
+    command.authorise(&loaded.state, &Context::current())?;
+    command.clone().decide(&loaded.state).map_err(ExecuteError::Refused)
+}
+
+impl<A> Executed<A> {
+    fn of(loaded: Loaded<A>, appended: Option<Receipt>, repeated: bool) -> Self {
+        let Loaded { state, version, position, .. } = loaded;
+        Self { state, version, position, appended, repeated }
+    }
+}
+
+impl<A, C> fmt::Debug for Execute<'_, A, C> {
+    /// Without the command, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Execute");
+        debug.field("command", &name_of::<C>()).field("stream", &self.stream);
+        debug.finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_core::EventStore;
+use annals_core::{Clock, EventStore, Ids, RandomIds, SystemClock};
 
 use crate::RetryPolicy;
 
@@ -17,13 +17,22 @@ use crate::RetryPolicy;
 #[derive(Clone, Debug)]
 pub struct Annals {
     store: Arc<dyn EventStore>,
-    retry: RetryPolicy,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) records_refusals: bool,
 }
 
 impl Annals {
     /// Works with `store`; also with an `Arc` of one that is shared.
     pub fn new(store: impl EventStore + 'static) -> Self {
-        Self { store: Arc::new(store), retry: RetryPolicy::default() }
+        Self {
+            store: Arc::new(store),
+            retry: RetryPolicy::default(),
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+            records_refusals: false,
+        }
     }
 
     /// The same, trying again on conflict as `policy` says.
@@ -33,13 +42,34 @@ impl Annals {
         self
     }
 
+    /// The same with another clock, for what depends on the present moment here, such as
+    /// throttling. What is recorded has the store's time.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The same with event ids from elsewhere; in tests, those that can be foretold.
+    #[must_use]
+    pub fn with_ids(mut self, ids: impl Ids + 'static) -> Self {
+        self.ids = Arc::new(ids);
+        self
+    }
+
+    /// The same, and every command that is refused leaves an event `CommandRefused`, in a stream
+    /// of its own: `refusal-account-1` for a command to `account-1`.
+    ///
+    /// Without it a refused command leaves no trace.
+    #[must_use]
+    pub fn recording_refusals(mut self) -> Self {
+        self.records_refusals = true;
+        self
+    }
+
     /// The store itself, for reading and appending events as they are stored.
     #[must_use]
     pub fn store(&self) -> &dyn EventStore {
         &*self.store
-    }
-
-    pub(crate) fn retry(&self) -> &RetryPolicy {
-        &self.retry
     }
 }

@@ -1,6 +1,5 @@
 //! History: what happened, event by event.
 
-use std::fmt;
 use std::pin::Pin;
 
 use annals_core::{Read, RecordedEvent};
@@ -8,14 +7,16 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::aggregate::stream_of;
 use crate::error::LoadError;
-use crate::{Aggregate, Annals, Event};
+use crate::event::decode;
+use crate::standing::Marker;
+use crate::{Aggregate, Annals};
 
 /// A recorded event: what it says, and how it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded<E> {
     /// What happened.
     pub event: E,
-    /// When, where and how it was recorded.
+    /// When, where and how it was recorded, as it was written then.
     pub stored: RecordedEvent,
 }
 
@@ -26,19 +27,34 @@ pub struct Recorded<E> {
 pub type History<E> = Pin<Box<dyn Stream<Item = Result<Recorded<E>, LoadError>> + Send>>;
 
 impl Annals {
-    /// The events of the aggregate with this id, oldest first.
+    /// The events of the aggregate with this id, oldest first, brought to their newest shape.
+    ///
+    /// All of them: also those before the version that the stream was truncated at.
     ///
     /// Errors are items of the stream, and those of [`load`](Self::load).
-    pub fn history<A: Aggregate>(&self, id: impl fmt::Display) -> History<A::Event> {
+    pub fn history<A: Aggregate>(&self, id: impl Into<A::Id>) -> History<A::Event> {
         let stream = match stream_of::<A>(id) {
             Ok(stream) => stream,
             Err(invalid) => return Box::pin(stream::iter([Err(invalid.into())])),
         };
         let history = self.store().read(Read::stream(stream));
-        Box::pin(history.map_err(LoadError::from).map(|stored| {
-            let stored = stored?;
-            let event = A::Event::decode(&stored)?;
-            Ok(Recorded { event, stored })
-        }))
+        let history = history.map_err(LoadError::from).map(|stored| match stored {
+            Ok(stored) => recorded::<A>(&stored),
+            Err(error) => vec![Err(error)],
+        });
+        Box::pin(history.flat_map(stream::iter))
+    }
+}
+
+/// What a stored event says; several when it has been split, none when it is about the stream.
+fn recorded<A: Aggregate>(stored: &RecordedEvent) -> Vec<Result<Recorded<A::Event>, LoadError>> {
+    let decoded = match Marker::of(stored) {
+        Ok(None) => decode::<A::Event>(stored, A::UNKNOWN),
+        Ok(Some(_)) => return vec![],
+        Err(error) => Err(error),
+    };
+    match decoded {
+        Ok(events) => events.map(|event| Ok(Recorded { event, stored: stored.clone() })).collect(),
+        Err(error) => vec![Err(error.into())],
     }
 }

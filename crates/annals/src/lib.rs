@@ -100,37 +100,48 @@
 
 mod aggregate;
 mod command;
+mod context;
+mod denied;
 mod error;
 mod event;
 mod execute;
+mod field_errors;
 mod handle;
 mod history;
 mod load;
+mod refusal;
 mod retry;
+mod standing;
+mod upcast;
 
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
 
-pub use aggregate::{Aggregate, Apply};
+pub use aggregate::{Aggregate, AggregateId, AnyId, Apply, Snapshotting, UnknownTypes};
 pub use annals_macros::{Aggregate, Event};
 pub use command::Command;
+pub use context::Context;
+pub use denied::Denied;
 pub use error::{DecodeError, DecodeFault, EncodeError, EncodeFault, ExecuteError, LoadError};
-pub use event::Event;
-pub use execute::Executed;
+pub use event::{Decoded, Event, EventShape};
+pub use execute::{Execute, Executed};
+pub use field_errors::{FieldError, FieldErrors};
 pub use handle::Annals;
 pub use history::{History, Recorded};
 pub use load::{AsOf, Loaded};
 pub use retry::RetryPolicy;
+pub use standing::{NotOpen, Standing};
+pub use upcast::{Part, Upcasters};
 
 pub use annals_core::{
     Append, AppendCondition, AppendError, Category, Clock, Conflict, ContentType, Data, Direction,
-    EventId, EventStore, EventStoreExt, EventStream, EventType, ExpectedVersion, Fault, Invalid,
-    InvalidName, InvalidTimestamp, Limits, ListStreams, ManualClock, MemoryStore, Metadata,
-    NameFault, NewEvent, Notice, Position, Query, QueryItem, Read, ReadError, Receipt,
-    RecordedEvent, Scope, Stats, StreamAppend, StreamCatalog, StreamId, StreamInfo, StreamInfos,
-    StreamReceipt, Subscribe, SubscribeFrom, Subscription, SystemClock, Tag, Tags, Timestamp,
-    Version,
+    EventId, EventStore, EventStoreExt, EventStream, EventType, ExpectedVersion, Fault, Ids,
+    Invalid, InvalidName, InvalidTimestamp, Limits, ListStreams, ManualClock, MemoryStore,
+    Metadata, NameFault, NewEvent, Notice, Position, Query, QueryItem, RandomIds, Read, ReadError,
+    Receipt, RecordedEvent, Scope, SequentialIds, Stats, StreamAppend, StreamCatalog, StreamId,
+    StreamInfo, StreamInfos, StreamReceipt, Subscribe, SubscribeFrom, Subscription, SystemClock,
+    Tag, Tags, Timestamp, Version,
 };
 
 #[cfg(feature = "postgres")]

@@ -1,17 +1,20 @@
 //! Loading: the fold of a stream, as it is or as it was.
 
-use std::fmt;
-
 use annals_core::error::{Fault, ReadError};
-use annals_core::{EventStore, Position, Read, RecordedEvent, StreamId, Timestamp, Version};
+use annals_core::{
+    EventId, EventStore, Position, Read, Receipt, RecordedEvent, StreamId, Timestamp, Version,
+};
 use futures_util::TryStreamExt;
 
 use crate::aggregate::stream_of;
 use crate::error::LoadError;
-use crate::{Aggregate, Annals, Event};
+use crate::event::decode;
+use crate::standing::Marker;
+use crate::{Aggregate, Annals, NotOpen, Standing};
 
 /// An aggregate as it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Loaded<A> {
     /// The stream it was folded from.
     pub stream: StreamId,
@@ -21,6 +24,10 @@ pub struct Loaded<A> {
     pub version: Version,
     /// The position of the last event folded; [`Position::START`] when there was none.
     pub position: Position,
+    /// Whether the stream may grow.
+    pub standing: Standing,
+    /// The last event folded, by which it is told whether the stream is still the same.
+    pub(crate) last_event: Option<EventId>,
 }
 
 /// A point in a stream's past.
@@ -65,11 +72,26 @@ impl Annals {
     /// # Errors
     /// [`LoadError`]: the id is not valid, the store cannot read, or it holds an event that the
     /// aggregate does not know.
-    pub async fn load<A: Aggregate>(&self, id: impl fmt::Display) -> Result<Loaded<A>, LoadError> {
-        let mut loaded = Loaded::empty(stream_of::<A>(id)?);
-        loaded.catch_up(self.store()).await?;
+    pub async fn load<A: Aggregate>(&self, id: impl Into<A::Id>) -> Result<Loaded<A>, LoadError> {
+        let loaded: Loaded<A> = self.load_in(stream_of::<A>(id)?).await?;
+        if loaded.standing == Standing::Deleted {
+            return Err(LoadError::Deleted(loaded.stream));
+        }
         Ok(loaded)
     }
+
+    pub(crate) async fn load_in<A: Aggregate>(
+        &self,
+        stream: StreamId,
+    ) -> Result<Loaded<A>, LoadError> {
+        let mut loaded = Loaded::empty(stream);
+        loaded.catch_up(self.store()).await?;
+        self.keep(&loaded);
+        Ok(loaded)
+    }
+
+    /// Keeps a fold for those who load it next.
+    pub(crate) fn keep<A: Aggregate>(&self, _loaded: &Loaded<A>) {}
 
     /// Loads the aggregate with this id as it was at a version or at a moment.
     ///
@@ -95,12 +117,20 @@ impl Annals {
     /// As [`load`](Self::load).
     pub async fn load_as_of<A: Aggregate>(
         &self,
-        id: impl fmt::Display,
+        id: impl Into<A::Id>,
         as_of: impl Into<AsOf>,
     ) -> Result<Loaded<A>, LoadError> {
-        let mut loaded = Loaded::empty(stream_of::<A>(id)?);
+        self.load_as_of_in(stream_of::<A>(id)?, as_of.into()).await
+    }
+
+    pub(crate) async fn load_as_of_in<A: Aggregate>(
+        &self,
+        stream: StreamId,
+        as_of: AsOf,
+    ) -> Result<Loaded<A>, LoadError> {
+        let mut loaded = Loaded::empty(stream);
         let read = Read::stream(loaded.stream.clone());
-        let read = match as_of.into() {
+        let read = match as_of {
             AsOf::Time(moment) => read.as_at(moment),
             AsOf::Version(version) => read.to_version(version),
         };
@@ -109,9 +139,40 @@ impl Annals {
     }
 }
 
+impl<A> Loaded<A> {
+    pub(crate) fn check_open(&self) -> Result<(), NotOpen> {
+        match self.standing {
+            Standing::Open => Ok(()),
+            standing => Err(NotOpen { stream: self.stream.clone(), standing }),
+        }
+    }
+}
+
 impl<A: Aggregate> Loaded<A> {
     pub(crate) fn empty(stream: StreamId) -> Self {
-        Self { stream, state: A::default(), version: Version::EMPTY, position: Position::START }
+        Self {
+            stream,
+            state: A::default(),
+            version: Version::EMPTY,
+            position: Position::START,
+            standing: Standing::Open,
+            last_event: None,
+        }
+    }
+
+    /// Folds what was just appended.
+    pub(crate) fn append(
+        &mut self,
+        events: Vec<A::Event>,
+        last: Option<EventId>,
+        receipt: &Receipt,
+    ) {
+        self.version = receipt
+            .version_of(&self.stream)
+            .expect("a receipt names every stream that was appended to");
+        self.position = receipt.last_position;
+        self.last_event = last;
+        events.into_iter().for_each(|event| self.state.apply(event));
     }
 
     /// Folds what the stream has gained since: recorded events never change, so what was folded
@@ -125,9 +186,36 @@ impl<A: Aggregate> Loaded<A> {
         let mut history = store.read(read);
         while let Some(stored) = history.try_next().await? {
             self.check_next(&stored)?;
-            self.state.apply(A::Event::decode(&stored)?);
+            match Marker::of(&stored)? {
+                None => self.apply(&stored)?,
+                Some(Marker::Stands(standing)) => self.standing = standing,
+                Some(Marker::Truncated { before }) => self.fold_again(store, before).await?,
+            }
             self.version = stored.version;
             self.position = stored.position;
+            self.last_event = Some(stored.id);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, stored: &RecordedEvent) -> Result<(), LoadError> {
+        decode::<A::Event>(stored, A::UNKNOWN)?.for_each(|event| self.state.apply(event));
+        Ok(())
+    }
+
+    /// The fold so far, without the events before a version.
+    async fn fold_again(
+        &mut self,
+        store: &dyn EventStore,
+        before: Version,
+    ) -> Result<(), LoadError> {
+        let rest = Read::stream(self.stream.clone()).from_version(before).to_version(self.version);
+        self.state = A::default();
+        let mut rest = store.read(rest);
+        while let Some(stored) = rest.try_next().await? {
+            if Marker::of(&stored)?.is_none() {
+                self.apply(&stored)?;
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Event;
 use crate::error::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 
-pub use serde;
+pub use {schemars, serde};
 
 /// The data of an event without fields: `{}`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,26 +42,18 @@ pub fn decode<T: DeserializeOwned>(
     if stored.schema_version != schema_version {
         let fault =
             DecodeFault::SchemaVersion { stored: stored.schema_version, known: schema_version };
-        return Err(decode_error(stored, fault));
+        return Err(DecodeError::of(stored, fault));
     }
     if stored.data.content_type != ContentType::JSON {
         let content_type = stored.data.content_type.to_string();
-        return Err(decode_error(stored, DecodeFault::ContentType { content_type }));
+        return Err(DecodeError::of(stored, DecodeFault::ContentType { content_type }));
     }
     serde_json::from_slice(&stored.data.bytes)
-        .map_err(|error| decode_error(stored, DecodeFault::Data(error)))
+        .map_err(|error| DecodeError::of(stored, DecodeFault::Data(error)))
 }
 
 /// The error for a stored event whose type is none of `E`'s.
 pub fn unknown<E: Event>(stored: &RecordedEvent) -> DecodeError {
-    decode_error(stored, DecodeFault::UnknownType { known: E::TYPES })
-}
-
-fn decode_error(stored: &RecordedEvent, fault: DecodeFault) -> DecodeError {
-    DecodeError {
-        event_type: stored.event_type.clone(),
-        stream: stored.stream.clone(),
-        version: stored.version,
-        fault,
-    }
+    let known = E::SHAPES.iter().map(|shape| shape.name).collect();
+    DecodeError::of(stored, DecodeFault::UnknownType { known })
 }

@@ -56,11 +56,14 @@ pub async fn history(users: &dyn Users, user: UserId) -> Result<Vec<Past>, Failu
     if recorded.is_empty() {
         return Err(Refusal::NotFound(user).into());
     }
-    let decoded = recorded.into_iter().map(|recorded| {
-        let event = UserEvent::decode(&recorded)?;
-        Ok(Past { happened: Happened { user, at: recorded.occurred_at, event }, recorded })
-    });
-    decoded.collect()
+    let mut past = Vec::new();
+    for recorded in recorded {
+        for event in UserEvent::decode(&recorded)? {
+            let happened = Happened { user, at: recorded.occurred_at, event };
+            past.push(Past { happened, recorded: recorded.clone() });
+        }
+    }
+    Ok(past)
 }
 
 /// Why something was not done.

@@ -68,7 +68,7 @@ impl Feed {
                 branch: chance.random_range(1..=5),
                 first_deposit: chance.random_range(50..=500) * 100,
             };
-            self.bank.execute::<Account, _>(account, open)
+            self.bank.execute::<Account, _>(account, open).into_future()
         });
         let mut openings = stream::iter(openings).buffer_unordered(OPENINGS);
         while let Some(opened) = openings.next().await {

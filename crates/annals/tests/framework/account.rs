@@ -1,7 +1,7 @@
 //! The domain of these tests: an account that also shows validation and a command that has
 //! nothing to do.
 
-use annals::{Aggregate, Apply, Command, Event};
+use annals::{Aggregate, Apply, Command, Event, FieldErrors};
 
 #[derive(Clone, Debug, PartialEq, Event)]
 pub(crate) enum AccountEvent {
@@ -50,8 +50,6 @@ pub(crate) enum Refusal {
     InsufficientFunds { held: u64 },
     #[error("the account is not open; open it first")]
     NotOpen,
-    #[error("an amount is more than nothing")]
-    Nothing,
     #[error("that is more than an account can hold")]
     TooMuch,
 }
@@ -59,11 +57,9 @@ pub(crate) enum Refusal {
 impl Command<Account> for AccountCommand {
     type Error = Refusal;
 
-    fn validate(&self) -> Result<(), Refusal> {
-        match self {
-            Self::Deposit { amount: 0 } | Self::Withdraw { amount: 0 } => Err(Refusal::Nothing),
-            _ => Ok(()),
-        }
+    fn field_errors(&self) -> FieldErrors {
+        let nothing = matches!(self, Self::Deposit { amount: 0 } | Self::Withdraw { amount: 0 });
+        FieldErrors::none().check(!nothing, "amount", "range", "must be 1 or more")
     }
 
     fn decide(self, account: &Account) -> Result<Vec<AccountEvent>, Refusal> {

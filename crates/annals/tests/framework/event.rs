@@ -90,6 +90,12 @@ fn foreign(event_type: &str, schema_version: u32, data: Data) -> RecordedEvent {
     })
 }
 
+/// The one event that a stored one stands for.
+fn only(stored: &RecordedEvent) -> OrderEvent {
+    let mut decoded = OrderEvent::decode(stored).expect("it is one of theirs");
+    decoded.next().expect("nothing is dropped")
+}
+
 #[test]
 fn stored_json_is_plain_and_comes_back() {
     let cases = [
@@ -112,10 +118,11 @@ fn stored_json_is_plain_and_comes_back() {
         let new = event.encode().unwrap();
         assert_eq!(new.event_type.as_str(), event_type);
         assert_eq!(std::str::from_utf8(&new.data.bytes).unwrap(), json);
-        assert_eq!(OrderEvent::decode(&stored(new)).unwrap(), event);
+        assert_eq!(only(&stored(new)), event);
     }
     let known = ["order-placed", "Paid", "Noted", "Shipped", "Closed"];
-    assert_eq!(OrderEvent::TYPES, known);
+    let shapes: Vec<_> = OrderEvent::SHAPES.iter().map(|shape| shape.name).collect();
+    assert_eq!(shapes, known);
 }
 
 #[test]
@@ -132,13 +139,13 @@ fn schema_versions_and_tags_are_those_of_the_attributes() {
 #[test]
 fn events_of_other_programs_load_when_they_have_the_fields() {
     let more = r#" { "type": "phone", "total": 1, "lines": [], "customerId": 1, "extra": [1] } "#;
-    let event = OrderEvent::decode(&foreign("order-placed", 2, Data::json(more))).unwrap();
+    let event = only(&foreign("order-placed", 2, Data::json(more)));
     assert!(
         matches!(&event, OrderEvent::Placed { r#type, gift_note: None, .. } if r#type == "phone"),
         "{event:?}"
     );
     let closed = foreign("Closed", 1, Data::json(r#"{"by":"somebody"}"#));
-    assert_eq!(OrderEvent::decode(&closed).unwrap(), OrderEvent::Closed);
+    assert_eq!(only(&closed), OrderEvent::Closed);
 }
 
 #[test]

@@ -75,7 +75,7 @@ async fn an_invalid_command_is_refused_before_anything_is_loaded() {
     crate::load::append_raw(&store, "Nonsense", "{}").await;
     let bank = Annals::new(store);
     let error = bank.execute(ID, deposit(0)).await.unwrap_err();
-    assert!(matches!(error, ExecuteError::Invalid(Refusal::Nothing)), "{error:?}");
+    assert!(matches!(error, ExecuteError::Invalid(_)), "{error:?}");
     let error = bank.execute(ID, deposit(1)).await.unwrap_err();
     assert!(matches!(error, ExecuteError::Load(LoadError::Decode(_))), "{error:?}");
 }

@@ -1,0 +1,73 @@
+//! Refused commands, recorded for audit when that is asked for.
+
+use std::error::Error;
+
+use annals_core::{Append, Data, EventType, ExpectedVersion, NewEvent, StreamId};
+use serde_json::json;
+
+use crate::{Annals, ExecuteError, FieldErrors};
+
+/// What stands before a stream's name in the name of the stream of its refusals.
+const CATEGORY: &str = "refusal";
+const COMMAND_REFUSED: &str = "CommandRefused";
+
+impl Annals {
+    /// The append that records that a command was refused, if it was and if that is wanted.
+    pub(crate) fn refusal<T, E: Error>(
+        &self,
+        stream: &StreamId,
+        command: &str,
+        outcome: &Result<T, ExecuteError<E>>,
+    ) -> Option<Append> {
+        let refused = outcome.as_ref().err()?;
+        if !self.records_refusals || !is_refusal(refused) {
+            return None;
+        }
+        match append_of(stream, command, refused) {
+            Ok(mut append) => {
+                self.stamp(&mut append, None);
+                Some(append)
+            }
+            Err(invalid) => {
+                tracing::warn!(%invalid, %stream, "a refusal cannot be recorded");
+                None
+            }
+        }
+    }
+
+    /// The answer to the command is the refusal, whether that could be recorded or not; so a
+    /// store that fails is a warning.
+    pub(crate) async fn record_refusal(&self, refusal: Append) {
+        if let Err(error) = self.append_certainly(&refusal, &self.retry).await {
+            tracing::warn!(%error, "a refusal could not be recorded");
+        }
+    }
+}
+
+fn is_refusal<E>(error: &ExecuteError<E>) -> bool {
+    use ExecuteError::{Denied, Invalid, Refused, Standing};
+    matches!(error, Denied(_) | Invalid(_) | Refused(_) | Standing(_))
+}
+
+fn append_of<E: Error>(
+    stream: &StreamId,
+    command: &str,
+    refused: &ExecuteError<E>,
+) -> Result<Append, annals_core::InvalidName> {
+    let none = FieldErrors::none();
+    let fields = match refused {
+        ExecuteError::Invalid(errors) => errors,
+        _ => &none,
+    };
+    let data = json!({
+        "command": command,
+        "stream": stream,
+        "code": refused.code(),
+        "message": refused.to_string(),
+        "fields": fields,
+    });
+    let data = Data::json(data.to_string());
+    let event = NewEvent::new(EventType::from_static(COMMAND_REFUSED), data);
+    let refusals = StreamId::of(CATEGORY, stream)?;
+    Ok(Append::to(refusals, ExpectedVersion::Any, [event]))
+}
