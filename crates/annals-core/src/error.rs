@@ -86,6 +86,55 @@ impl ReadError {
     }
 }
 
+/// Why a snapshot could not be saved, loaded, listed or dropped.
+///
+/// Whoever only wanted to save time goes on without the snapshot.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The store was closed. Open it again.
+    #[error("the store is closed; open it again")]
+    Closed,
+    /// Stored bytes are not what they must be. Drop the snapshot, or have the store checked.
+    #[error("the stored snapshots are damaged; drop them, or have the store checked")]
+    Corrupt(#[source] Fault),
+    /// The call itself is wrong. Fix it.
+    #[error(transparent)]
+    Invalid(Invalid),
+    /// The store cannot do it now. Retry later, or go on without snapshots.
+    #[error("the store is not available; retry later")]
+    Unavailable(#[source] Fault),
+    /// The store can never do it. Use another store or another way.
+    #[error("this store does not support {0}")]
+    Unsupported(&'static str),
+}
+
+impl SnapshotError {
+    /// The error's group in one word, as used in the network API and in `docs/errors`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Corrupt(_) => "corrupt",
+            Self::Invalid(_) => "invalid",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
+}
+
+impl From<ReadError> for SnapshotError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Closed => Self::Closed,
+            ReadError::Corrupt(fault) => Self::Corrupt(fault),
+            ReadError::Invalid(invalid) => Self::Invalid(invalid),
+            ReadError::Unavailable(fault) => Self::Unavailable(fault),
+            ReadError::Unsupported(what) => Self::Unsupported(what),
+        }
+    }
+}
+
 impl From<ReadError> for AppendError {
     fn from(error: ReadError) -> Self {
         match error {
@@ -111,6 +160,12 @@ impl From<Invalid> for AppendError {
 }
 
 impl From<Invalid> for ReadError {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl From<Invalid> for SnapshotError {
     fn from(invalid: Invalid) -> Self {
         Self::Invalid(invalid)
     }

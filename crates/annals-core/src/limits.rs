@@ -1,7 +1,7 @@
 //! Every input has a named limit with a default (S8).
 
 use crate::error::Invalid;
-use crate::{Append, NewEvent, Query};
+use crate::{Append, NewEvent, Query, Snapshot};
 
 /// What a store accepts. Names themselves are bounded by their own `BYTES_MAX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Limits {
     pub query_items_max: usize,
     /// Types, tags, categories and streams of one item of a query together.
     pub query_item_terms_max: usize,
+    /// Bytes of one snapshot's state.
+    pub snapshot_bytes_max: usize,
 }
 
 impl Limits {
@@ -39,6 +41,7 @@ impl Limits {
         event_tags_max: 64,
         query_items_max: 64,
         query_item_terms_max: 128,
+        snapshot_bytes_max: 16 * 1024 * 1024,
     };
 
     /// Checks the sizes of an append.
@@ -65,6 +68,14 @@ impl Limits {
                 item.types.len() + item.tags.len() + item.categories.len() + item.streams.len();
             within("query_item_terms_max", self.query_item_terms_max, terms)
         })
+    }
+
+    /// Checks the size of a snapshot; every store of snapshots does so before it writes.
+    ///
+    /// # Errors
+    /// [`Invalid::LimitExceeded`], naming the limit.
+    pub fn check_snapshot(&self, snapshot: &Snapshot) -> Result<(), Invalid> {
+        within("snapshot_bytes_max", self.snapshot_bytes_max, snapshot.state.len())
     }
 
     fn check_event(&self, event: &NewEvent) -> Result<(), Invalid> {

@@ -1,4 +1,4 @@
-//! The names an event carries: stream, category, type, tag, content type.
+//! The names an event carries: stream, category, type, tag; and the name of a fold.
 //!
 //! All are short texts that are checked once, when made, and compared byte by byte: names that
 //! only look alike are different names.
@@ -27,6 +27,9 @@ pub enum NameFault {
     /// It holds a control character, a NUL for example.
     #[error("contains the control character {0:?}; remove it")]
     ControlCharacter(char),
+    /// It holds a character that such a name cannot hold.
+    #[error("contains {0:?}; use only letters a to z and A to Z, digits, `_`, `.` and `-`")]
+    ForbiddenCharacter(char),
     /// It has no characters.
     #[error("is empty; give it at least one character")]
     Empty,
@@ -205,6 +208,25 @@ name!(
     has_key_and_value
 );
 
+name!(
+    /// Which code made a fold: snapshots of another fold are never loaded.
+    ///
+    /// Letters a to z and A to Z, digits, `_`, `.` and `-`. Whoever folds chooses it, and chooses
+    /// another whenever the same events come to another state.
+    ///
+    /// ```
+    /// use annals_core::Fingerprint;
+    ///
+    /// let fold: Fingerprint = "account.v7".parse()?;
+    /// assert!(Fingerprint::new("account v7").is_err());
+    /// # Ok::<(), annals_core::InvalidName>(())
+    /// ```
+    Fingerprint,
+    "fingerprint",
+    64,
+    is_plain
+);
+
 impl StreamId {
     /// The stream of one thing: `category`, a dash, `id`.
     ///
@@ -286,6 +308,14 @@ fn has_key_and_value(text: &str) -> Result<(), NameFault> {
     }
 }
 
+fn is_plain(text: &str) -> Result<(), NameFault> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    match text.chars().find(|c| !is_allowed(*c)) {
+        None => Ok(()),
+        Some(forbidden) => Err(NameFault::ForbiddenCharacter(forbidden)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,6 +338,14 @@ mod tests {
             NameFault::TooLong { bytes: 257, bytes_max: 256 }
         );
         assert!(EventType::new("x".repeat(256)).is_ok());
+        assert_eq!(fault(Fingerprint::new("")), NameFault::Empty);
+        assert_eq!(fault(Fingerprint::new("a/b")), NameFault::ForbiddenCharacter('/'));
+        assert_eq!(fault(Fingerprint::new("\u{e9}")), NameFault::ForbiddenCharacter('\u{e9}'));
+        assert_eq!(
+            fault(Fingerprint::new("x".repeat(65))),
+            NameFault::TooLong { bytes: 65, bytes_max: 64 }
+        );
+        assert!(Fingerprint::new("Account_2.v7-".repeat(4)).is_ok());
     }
 
     #[test]
