@@ -19,7 +19,7 @@ pub struct Case<B: ?Sized> {
     pub name: &'static str,
     /// What it holds the store to.
     pub guarantee: Guarantee,
-    run: for<'a> fn(&'a B) -> BoxFuture<'a, ()>,
+    pub(crate) run: for<'a> fn(&'a B) -> BoxFuture<'a, ()>,
 }
 
 impl<B: ?Sized + Send + Sync + 'static> Case<B> {
@@ -118,6 +118,8 @@ pub enum Guarantee {
     Boundaries,
     /// Any history gives the same answers as a plain model of the contract.
     Model,
+    /// What [`SnapshotStore`](annals_core::SnapshotStore) says.
+    Snapshots,
 }
 
 impl fmt::Display for Guarantee {
@@ -137,6 +139,7 @@ impl fmt::Display for Guarantee {
             Self::Subscribing => "subscriptions catch up, say so, and follow",
             Self::Boundaries => "decisions over queries hold across streams (S6)",
             Self::Model => "any history gives the answers of a plain model",
+            Self::Snapshots => "a snapshot is the newest of its stream and fold, as it was saved",
         })
     }
 }
@@ -420,7 +423,7 @@ pub fn run_configurable(name: &str, backend: impl Configurable + 'static) {
     run::<dyn Configurable>(CONFIGURABLE_CASES, name, Arc::new(backend));
 }
 
-fn run<B>(cases: &[Case<B>], name: &str, backend: Arc<B>)
+pub(crate) fn run<B>(cases: &[Case<B>], name: &str, backend: Arc<B>)
 where
     B: ?Sized + Send + Sync + 'static,
 {

@@ -3,10 +3,11 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use annals_core::error::{AppendError, ReadError};
+use annals_core::error::{AppendError, ReadError, SnapshotError};
 use annals_core::{
-    Append, EventStore, EventStream, Limits, Notice, Position, Read, Receipt, RecordedEvent,
-    Subscribe, Subscription,
+    Append, EventStore, EventStream, Fingerprint, Limits, Notice, Position, Read, Receipt,
+    RecordedEvent, SelectSnapshots, Snapshot, SnapshotInfos, SnapshotStore, StreamId, Subscribe,
+    Subscription,
 };
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
@@ -79,6 +80,81 @@ impl<D: Decorator> EventStore for Decorated<D> {
 
     async fn head(&self) -> Result<Position, ReadError> {
         self.decorator.head(&self.store).await
+    }
+}
+
+/// What a store of snapshots does otherwise than the one beneath it.
+#[async_trait]
+pub trait SnapshotDecorator: Debug + Send + Sync + 'static {
+    /// As [`SnapshotStore::save_snapshot`].
+    async fn save(
+        &self,
+        store: &Arc<dyn SnapshotStore>,
+        snapshot: Snapshot,
+    ) -> Result<(), SnapshotError> {
+        store.save_snapshot(snapshot).await
+    }
+
+    /// As [`SnapshotStore::load_snapshot`].
+    async fn load(
+        &self,
+        store: &Arc<dyn SnapshotStore>,
+        stream: &StreamId,
+        fold: &Fingerprint,
+    ) -> Result<Option<Snapshot>, SnapshotError> {
+        store.load_snapshot(stream, fold).await
+    }
+
+    /// As [`SnapshotStore::drop_snapshots`].
+    async fn drop(
+        &self,
+        store: &Arc<dyn SnapshotStore>,
+        which: SelectSnapshots,
+    ) -> Result<u64, SnapshotError> {
+        store.drop_snapshots(which).await
+    }
+
+    /// As [`SnapshotStore::snapshots`].
+    fn list(&self, store: &Arc<dyn SnapshotStore>, which: SelectSnapshots) -> SnapshotInfos {
+        store.snapshots(which)
+    }
+}
+
+/// A store of snapshots under a [`SnapshotDecorator`].
+#[derive(Debug)]
+pub struct DecoratedSnapshots<D> {
+    store: Arc<dyn SnapshotStore>,
+    decorator: D,
+}
+
+impl<D: SnapshotDecorator> DecoratedSnapshots<D> {
+    /// `decorator` over `store`.
+    #[must_use]
+    pub fn over(store: impl SnapshotStore + 'static, decorator: D) -> Self {
+        Self { store: Arc::new(store), decorator }
+    }
+}
+
+#[async_trait]
+impl<D: SnapshotDecorator> SnapshotStore for DecoratedSnapshots<D> {
+    async fn save_snapshot(&self, snapshot: Snapshot) -> Result<(), SnapshotError> {
+        self.decorator.save(&self.store, snapshot).await
+    }
+
+    async fn load_snapshot(
+        &self,
+        stream: &StreamId,
+        fold: &Fingerprint,
+    ) -> Result<Option<Snapshot>, SnapshotError> {
+        self.decorator.load(&self.store, stream, fold).await
+    }
+
+    async fn drop_snapshots(&self, which: SelectSnapshots) -> Result<u64, SnapshotError> {
+        self.decorator.drop(&self.store, which).await
+    }
+
+    fn snapshots(&self, which: SelectSnapshots) -> SnapshotInfos {
+        self.decorator.list(&self.store, which)
     }
 }
 

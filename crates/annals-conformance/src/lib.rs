@@ -52,6 +52,8 @@
 //! # fn main() {}
 //! ```
 //!
+//! Stores that keep snapshots have a suite for that besides: [`snapshots`].
+//!
 //! The cases can also be run by name, from [`CASES`], [`DURABLE_CASES`] and
 //! [`CONFIGURABLE_CASES`].
 //!
@@ -82,6 +84,7 @@ mod nothing_missed;
 mod opaque;
 mod order;
 mod reading;
+pub mod snapshots;
 mod subscribing;
 mod time;
 mod versions;
@@ -92,10 +95,11 @@ mod decorate;
 pub mod faults;
 
 use case::registry;
+use snapshots::snapshot_registry;
 
 pub use backend::{Backend, Configurable, Durable};
 pub use case::{CASES, CONFIGURABLE_CASES, Case, DURABLE_CASES, Failure, Guarantee};
-pub use decorate::{Decorated, Decorator};
+pub use decorate::{Decorated, DecoratedSnapshots, Decorator, SnapshotDecorator};
 
 #[doc(hidden)]
 pub use case::{run_configurable, run_durable, run_plain};

@@ -1,7 +1,8 @@
 //! Stores that are broken on purpose, each in one way that real stores have been broken in.
 //!
 //! They are what the suite is tested with. Put them over a sound store with
-//! [`Decorated::over`](crate::Decorated::over).
+//! [`Decorated::over`](crate::Decorated::over), those of snapshots with
+//! [`DecoratedSnapshots::over`](crate::DecoratedSnapshots::over).
 
 mod atomic;
 mod bounded;
@@ -12,6 +13,7 @@ mod nothing_missed;
 mod opaque;
 mod order;
 mod reading;
+mod snapshots;
 mod subscribing;
 mod time;
 mod versions;
@@ -32,6 +34,7 @@ pub use nothing_missed::*;
 pub use opaque::*;
 pub use order::*;
 pub use reading::*;
+pub use snapshots::*;
 pub use subscribing::*;
 pub use time::*;
 pub use versions::*;

@@ -19,18 +19,7 @@ const CASES_DEFAULT: u64 = 24;
 const SEED_DEFAULT: u64 = 1;
 
 pub(crate) async fn model_random_histories(backend: &dyn Backend) {
-    let cases = setting("ANNALS_CONFORMANCE_CASES", CASES_DEFAULT);
-    let seed = setting("ANNALS_CONFORMANCE_SEED", SEED_DEFAULT);
-    let config = Config {
-        cases: u32::try_from(cases).unwrap_or(u32::MAX),
-        failure_persistence: None,
-        max_shrink_iters: 600,
-        ..Config::default()
-    };
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(config, random);
+    let (mut runner, seed) = seeded_runner();
     let histories = proptest::collection::vec(operation::any(), 1..=OPERATIONS_MAX);
     let played = tokio::task::block_in_place(|| {
         runner.run(&histories, |history| Handle::current().block_on(play::play(backend, history)))
@@ -48,6 +37,22 @@ pub(crate) async fn model_random_histories(backend: &dyn Backend) {
         }
         Err(TestError::Abort(reason)) => panic!("no histories could be made: {reason}"),
     }
+}
+
+/// As many cases, and as random, as the environment says; with the seed, to be told on failure.
+pub(crate) fn seeded_runner() -> (TestRunner, u64) {
+    let cases = setting("ANNALS_CONFORMANCE_CASES", CASES_DEFAULT);
+    let seed = setting("ANNALS_CONFORMANCE_SEED", SEED_DEFAULT);
+    let config = Config {
+        cases: u32::try_from(cases).unwrap_or(u32::MAX),
+        failure_persistence: None,
+        max_shrink_iters: 600,
+        ..Config::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    (TestRunner::new_with_rng(config, random), seed)
 }
 
 fn setting(name: &str, default: u64) -> u64 {
