@@ -71,7 +71,7 @@ pub trait Aggregate: Apply<<Self as Aggregate>::Event> + Default + Send + 'stati
 }
 
 /// How the folds of an aggregate are kept as snapshots.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "aggregates by hand make it")]
 pub struct Snapshotting<A> {
     /// What tells this fold from another one: a text that changes whenever the same events fold
@@ -82,6 +82,14 @@ pub struct Snapshotting<A> {
     /// Reads what was written.
     pub read: fn(&[u8]) -> serde_json::Result<A>,
 }
+
+impl<A> Clone for Snapshotting<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A> Copy for Snapshotting<A> {}
 
 /// What becomes of events of unknown types when an aggregate is folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -132,6 +132,12 @@ pub enum LoadError {
     /// The store could not read. Its own group says what to do.
     #[error(transparent)]
     Read(ReadError),
+    /// A stream was taken for two aggregates in one batch. Give each aggregate a category.
+    #[error(
+        "stream {0} belongs to two types of aggregates in one batch; give each type a category of \
+         its own"
+    )]
+    TwoAggregates(StreamId),
 }
 
 impl LoadError {
@@ -141,7 +147,7 @@ impl LoadError {
         match self {
             Self::Decode(_) => "undecodable",
             Self::Deleted(_) => "refused",
-            Self::Id(_) => "invalid",
+            Self::Id(_) | Self::TwoAggregates(_) => "invalid",
             Self::Read(error) => error.code(),
         }
     }

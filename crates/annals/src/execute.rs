@@ -117,7 +117,9 @@ impl<A: Aggregate, C: Command<A>> Execute<'_, A, C> {
         let span = debug_span!("execute", command = name_of::<C>(), stream = stream.as_str());
         let executed = async {
             let executed = execute(annals, &stream, &command, &how).await;
-            if let Some(refusal) = annals.refusal(&stream, name_of::<C>(), &executed) {
+            let refused = executed.as_ref().err();
+            let refusal = refused.and_then(|error| annals.refusal(&stream, name_of::<C>(), error));
+            if let Some(refusal) = refusal {
                 annals.record_refusal(refusal).await;
             }
             executed
@@ -160,9 +162,8 @@ async fn execute<A: Aggregate, C: Command<A>>(
     let outcome = annals.attempt(how, &mut deciding).await?;
     match (outcome, deciding.loaded) {
         (Outcome::Appended(receipt, append), Some(mut loaded)) => {
-            let last = append.events().last().map(|event| event.id);
-            loaded.append(deciding.events, last, &receipt);
-            annals.keep(&loaded);
+            loaded.append(deciding.events, &append.streams[0].events, &receipt);
+            annals.keep(&mut loaded);
             Ok(Executed::of(loaded, Some(receipt), false))
         }
         (Outcome::Repeated(receipt), _) => {

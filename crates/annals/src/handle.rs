@@ -5,6 +5,8 @@ use std::sync::Arc;
 use annals_core::{Clock, EventStore, Ids, RandomIds, SystemClock};
 
 use crate::RetryPolicy;
+use crate::cache::Cache;
+use crate::snapshot::Snapshots;
 
 /// A log of events together with the ways of working with it. Cheap to clone and to share.
 ///
@@ -21,6 +23,8 @@ pub struct Annals {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) records_refusals: bool,
+    pub(crate) snapshots: Option<Snapshots>,
+    pub(crate) cache: Option<Cache>,
 }
 
 impl Annals {
@@ -32,6 +36,8 @@ impl Annals {
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
             records_refusals: false,
+            snapshots: None,
+            cache: None,
         }
     }
 

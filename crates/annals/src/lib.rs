@@ -99,6 +99,8 @@
 //! `postgres`, `PostgresStore` for a database.
 
 mod aggregate;
+mod batch;
+mod cache;
 mod command;
 mod context;
 mod denied;
@@ -111,6 +113,7 @@ mod history;
 mod load;
 mod refusal;
 mod retry;
+mod snapshot;
 mod standing;
 mod upcast;
 
@@ -120,6 +123,7 @@ pub mod __private;
 
 pub use aggregate::{Aggregate, AggregateId, AnyId, Apply, Snapshotting, UnknownTypes};
 pub use annals_macros::{Aggregate, Event};
+pub use batch::{AnyRefusal, Batch, BatchError, Batched};
 pub use command::Command;
 pub use context::Context;
 pub use denied::Denied;
@@ -131,17 +135,19 @@ pub use handle::Annals;
 pub use history::{History, Recorded};
 pub use load::{AsOf, Loaded};
 pub use retry::RetryPolicy;
+pub use snapshot::{Rebuilt, SnapshotPolicy, SnapshotsError, Tail};
 pub use standing::{NotOpen, Standing};
 pub use upcast::{Part, Upcasters};
 
 pub use annals_core::{
     Append, AppendCondition, AppendError, Category, Clock, Conflict, ContentType, Data, Direction,
-    EventId, EventStore, EventStoreExt, EventStream, EventType, ExpectedVersion, Fault, Ids,
-    Invalid, InvalidName, InvalidTimestamp, Limits, ListStreams, ManualClock, MemoryStore,
-    Metadata, NameFault, NewEvent, Notice, Position, Query, QueryItem, RandomIds, Read, ReadError,
-    Receipt, RecordedEvent, Scope, SequentialIds, Stats, StreamAppend, StreamCatalog, StreamId,
-    StreamInfo, StreamInfos, StreamReceipt, Subscribe, SubscribeFrom, Subscription, SystemClock,
-    Tag, Tags, Timestamp, Version,
+    EventId, EventStore, EventStoreExt, EventStream, EventType, ExpectedVersion, Fault,
+    Fingerprint, Ids, Invalid, InvalidName, InvalidTimestamp, Limits, ListStreams, ManualClock,
+    MemoryStore, Metadata, NameFault, NewEvent, Notice, Position, Query, QueryItem, RandomIds,
+    Read, ReadError, Receipt, RecordedEvent, Scope, SelectSnapshots, SequentialIds, Snapshot,
+    SnapshotError, SnapshotInfo, SnapshotInfos, SnapshotStore, Stats, StreamAppend, StreamCatalog,
+    StreamId, StreamInfo, StreamInfos, StreamReceipt, Subscribe, SubscribeFrom, Subscription,
+    SystemClock, Tag, Tags, Timestamp, Version,
 };
 
 #[cfg(feature = "postgres")]

@@ -2,18 +2,21 @@
 
 use annals_core::error::{Fault, ReadError};
 use annals_core::{
-    EventId, EventStore, Position, Read, Receipt, RecordedEvent, StreamId, Timestamp, Version,
+    EventId, EventStore, EventStream, NewEvent, Position, Read, Receipt, RecordedEvent, Snapshot,
+    StreamId, Timestamp, Version,
 };
 use futures_util::TryStreamExt;
+use tokio::time::Instant;
 
 use crate::aggregate::stream_of;
 use crate::error::LoadError;
 use crate::event::decode;
+use crate::snapshot::Tail;
 use crate::standing::Marker;
 use crate::{Aggregate, Annals, NotOpen, Standing};
 
 /// An aggregate as it was loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loaded<A> {
     /// The stream it was folded from.
@@ -28,6 +31,8 @@ pub struct Loaded<A> {
     pub standing: Standing,
     /// The last event folded, by which it is told whether the stream is still the same.
     pub(crate) last_event: Option<EventId>,
+    /// What had to be folded besides the last snapshot.
+    tail: Tail,
 }
 
 /// A point in a stream's past.
@@ -80,18 +85,51 @@ impl Annals {
         Ok(loaded)
     }
 
+    /// The fold of a stream, whatever its standing, kept for those who load it next.
     pub(crate) async fn load_in<A: Aggregate>(
+        &self,
+        stream: StreamId,
+    ) -> Result<Loaded<A>, LoadError> {
+        let mut loaded = self.load_kept(stream).await?;
+        self.keep(&mut loaded);
+        Ok(loaded)
+    }
+
+    /// The fold of a stream, from the newest one that is kept on.
+    pub(crate) async fn load_kept<A: Aggregate>(
+        &self,
+        stream: StreamId,
+    ) -> Result<Loaded<A>, LoadError> {
+        if let Some(mut cached) = self.cached::<A>(&stream) {
+            if cached.resume(self.store()).await? {
+                return Ok(cached);
+            }
+            self.uncache::<A>(&stream);
+        }
+        if let Some(mut snapshot) = self.kept_snapshot::<A>(&stream).await {
+            if snapshot.resume(self.store()).await? {
+                return Ok(snapshot);
+            }
+            tracing::warn!(%stream, "folding without a snapshot: it is of another past");
+        }
+        self.fold_whole(stream).await
+    }
+
+    /// The fold of a stream from its first event on.
+    pub(crate) async fn fold_whole<A: Aggregate>(
         &self,
         stream: StreamId,
     ) -> Result<Loaded<A>, LoadError> {
         let mut loaded = Loaded::empty(stream);
         loaded.catch_up(self.store()).await?;
-        self.keep(&loaded);
         Ok(loaded)
     }
 
     /// Keeps a fold for those who load it next.
-    pub(crate) fn keep<A: Aggregate>(&self, _loaded: &Loaded<A>) {}
+    pub(crate) fn keep<A: Aggregate>(&self, loaded: &mut Loaded<A>) {
+        self.keep_snapshot(loaded);
+        self.cache(loaded);
+    }
 
     /// Loads the aggregate with this id as it was at a version or at a moment.
     ///
@@ -134,12 +172,49 @@ impl Annals {
             AsOf::Time(moment) => read.as_at(moment),
             AsOf::Version(version) => read.to_version(version),
         };
-        loaded.fold(self.store(), read).await?;
+        loaded.fold(self.store(), self.store().read(read)).await?;
         Ok(loaded)
     }
 }
 
 impl<A> Loaded<A> {
+    /// The same with a copy of the state.
+    pub(crate) fn copy(&self, clone: fn(&A) -> A) -> Self {
+        let Self { stream, state, version, position, standing, last_event, tail } = self;
+        Self {
+            stream: stream.clone(),
+            state: clone(state),
+            version: *version,
+            position: *position,
+            standing: *standing,
+            last_event: *last_event,
+            tail: *tail,
+        }
+    }
+
+    /// A fold that was kept. It is to be [resumed](Self::resume) before anybody relies on it.
+    pub(crate) fn resumed(snapshot: &Snapshot, state: A, standing: Standing) -> Self {
+        Self {
+            stream: snapshot.stream.clone(),
+            state,
+            version: snapshot.version,
+            position: Position::START,
+            standing,
+            last_event: Some(snapshot.last_event),
+            tail: Tail::default(),
+        }
+    }
+
+    /// What had to be folded besides the last snapshot.
+    pub(crate) fn tail(&self) -> Tail {
+        Tail { version: self.version, ..self.tail }
+    }
+
+    /// It is in a snapshot now.
+    pub(crate) fn kept(&mut self) {
+        self.tail = Tail::default();
+    }
+
     pub(crate) fn check_open(&self) -> Result<(), NotOpen> {
         match self.standing {
             Standing::Open => Ok(()),
@@ -157,21 +232,18 @@ impl<A: Aggregate> Loaded<A> {
             position: Position::START,
             standing: Standing::Open,
             last_event: None,
+            tail: Tail::default(),
         }
     }
 
     /// Folds what was just appended.
-    pub(crate) fn append(
-        &mut self,
-        events: Vec<A::Event>,
-        last: Option<EventId>,
-        receipt: &Receipt,
-    ) {
-        self.version = receipt
-            .version_of(&self.stream)
-            .expect("a receipt names every stream that was appended to");
-        self.position = receipt.last_position;
-        self.last_event = last;
+    pub(crate) fn append(&mut self, events: Vec<A::Event>, appended: &[NewEvent], at: &Receipt) {
+        self.version =
+            at.version_of(&self.stream).expect("a receipt names every stream that was appended to");
+        self.position = at.last_position;
+        self.last_event = appended.last().map(|event| event.id);
+        self.tail.events += appended.len() as u64;
+        self.tail.bytes += appended.iter().map(|event| event.data.bytes.len() as u64).sum::<u64>();
         events.into_iter().for_each(|event| self.state.apply(event));
     }
 
@@ -179,11 +251,28 @@ impl<A: Aggregate> Loaded<A> {
     /// before need not be read again.
     pub(crate) async fn catch_up(&mut self, store: &dyn EventStore) -> Result<(), LoadError> {
         let tail = Read::stream(self.stream.clone()).from_version(self.version.next());
-        self.fold(store, tail).await
+        self.fold(store, store.read(tail)).await
     }
 
-    async fn fold(&mut self, store: &dyn EventStore, read: Read) -> Result<(), LoadError> {
-        let mut history = store.read(read);
+    /// Goes on from a fold that was kept, if the stream holds the event that it ends with; else
+    /// it is of another past, as after the restoring of a backup, and of no use.
+    pub(crate) async fn resume(&mut self, store: &dyn EventStore) -> Result<bool, LoadError> {
+        let mut history = store.read(Read::stream(self.stream.clone()).from_version(self.version));
+        let first = history.try_next().await?;
+        match first.filter(|first| Some(first.id) == self.last_event) {
+            Some(first) if first.version == self.version => self.position = first.position,
+            _ => return Ok(false),
+        }
+        self.fold(store, history).await?;
+        Ok(true)
+    }
+
+    async fn fold(
+        &mut self,
+        store: &dyn EventStore,
+        mut history: EventStream,
+    ) -> Result<(), LoadError> {
+        let began = Instant::now();
         while let Some(stored) = history.try_next().await? {
             self.check_next(&stored)?;
             match Marker::of(&stored)? {
@@ -194,7 +283,10 @@ impl<A: Aggregate> Loaded<A> {
             self.version = stored.version;
             self.position = stored.position;
             self.last_event = Some(stored.id);
+            self.tail.events += 1;
+            self.tail.bytes += stored.data.bytes.len() as u64;
         }
+        self.tail.took += began.elapsed();
         Ok(())
     }
 

@@ -13,13 +13,12 @@ const COMMAND_REFUSED: &str = "CommandRefused";
 
 impl Annals {
     /// The append that records that a command was refused, if it was and if that is wanted.
-    pub(crate) fn refusal<T, E: Error>(
+    pub(crate) fn refusal<E: Error>(
         &self,
         stream: &StreamId,
         command: &str,
-        outcome: &Result<T, ExecuteError<E>>,
+        refused: &ExecuteError<E>,
     ) -> Option<Append> {
-        let refused = outcome.as_ref().err()?;
         if !self.records_refusals || !is_refusal(refused) {
             return None;
         }

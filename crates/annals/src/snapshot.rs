@@ -1,0 +1,203 @@
+//! Snapshots: folds that are kept, so that a long stream need not be folded from its beginning.
+//!
+//! A snapshot is a cache. Whatever is wrong with it, that it is missing, damaged, of another fold
+//! or of another past, only costs the time to fold without it.
+
+mod envelope;
+mod policy;
+mod rebuild;
+
+use std::any::TypeId;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use annals_core::{Clock, Fingerprint, Snapshot, SnapshotStore, StreamId};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::load::Loaded;
+use crate::{Aggregate, Annals, Snapshotting};
+
+pub use policy::{SnapshotPolicy, Tail};
+pub use rebuild::{Rebuilt, SnapshotsError};
+
+/// How many snapshots are written at the same time; what comes meanwhile is left for the next
+/// load.
+const WRITES_MAX: u32 = 4;
+
+/// Where snapshots are kept, and when they are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshots {
+    store: Arc<dyn SnapshotStore>,
+    policy: SnapshotPolicy,
+    writes: Arc<Semaphore>,
+    /// The streams of which a snapshot is being written.
+    written_now: Arc<Mutex<HashSet<StreamId>>>,
+    /// What tells the folds apart, which takes a moment to find out.
+    folds: Arc<Mutex<HashMap<TypeId, Fingerprint>>>,
+}
+
+impl Annals {
+    /// The same, keeping snapshots of the aggregates that are marked `#[aggregate(snapshot)]`, in
+    /// the store of the events or in another one, as `policy` says.
+    ///
+    /// They are written after the append, or after the load, and nobody waits for it. They are
+    /// told apart by their fold: an aggregate that was changed ignores those of its past.
+    ///
+    /// ```
+    /// use annals::{Aggregate, Annals, Apply, Event, MemorySnapshots, MemoryStore, SnapshotPolicy};
+    /// use serde::{Deserialize, Serialize};
+    /// # #[derive(Event)] enum AccountEvent { MoneyDeposited { amount: u64 } }
+    ///
+    /// #[derive(Default, Serialize, Deserialize, Aggregate)]
+    /// #[aggregate(category = "account", event = AccountEvent, snapshot)]
+    /// struct Account { balance: u64 }
+    ///
+    /// #[annals::fold]
+    /// impl Apply<AccountEvent> for Account {
+    ///     fn apply(&mut self, AccountEvent::MoneyDeposited { amount }: AccountEvent) {
+    ///         self.balance += amount;
+    ///     }
+    /// }
+    ///
+    /// let bank = Annals::new(MemoryStore::new())
+    ///     .with_snapshots(MemorySnapshots::new(), SnapshotPolicy::every(100));
+    /// ```
+    #[must_use]
+    pub fn with_snapshots(
+        mut self,
+        store: impl SnapshotStore + 'static,
+        policy: SnapshotPolicy,
+    ) -> Self {
+        self.snapshots = Some(Snapshots {
+            store: Arc::new(store),
+            policy,
+            writes: Arc::new(Semaphore::new(WRITES_MAX as usize)),
+            written_now: Arc::default(),
+            folds: Arc::default(),
+        });
+        self
+    }
+
+    /// Waits until no snapshot is being written: before a process ends, and in tests.
+    pub async fn settled(&self) {
+        if let Some(snapshots) = &self.snapshots {
+            // Whoever has all of them knows that nobody has one.
+            drop(snapshots.writes.acquire_many(WRITES_MAX).await);
+        }
+    }
+
+    /// The newest fold of a stream that is kept, not yet seen to be of this log.
+    pub(crate) async fn kept_snapshot<A: Aggregate>(&self, stream: &StreamId) -> Option<Loaded<A>> {
+        let (snapshots, how) = self.snapshots_of::<A>()?;
+        let found = snapshots.store.load_snapshot(stream, &snapshots.fold_of::<A>(how)).await;
+        let snapshot = match found {
+            Ok(found) => found?,
+            Err(error) => {
+                tracing::warn!(%stream, %error, "folding without a snapshot: it cannot be read");
+                return None;
+            }
+        };
+        match envelope::open(&snapshot.state, how.read) {
+            Ok((standing, state)) => Some(Loaded::resumed(&snapshot, state, standing)),
+            Err(error) => {
+                tracing::warn!(%stream, %error, "folding without a snapshot: it is damaged");
+                None
+            }
+        }
+    }
+
+    /// Keeps a fold as a snapshot, if the policy wants one. It is written beside whoever asked
+    /// for the fold, who waits for nothing.
+    pub(crate) fn keep_snapshot<A: Aggregate>(&self, loaded: &mut Loaded<A>) {
+        let Some((snapshots, how)) = self.snapshots_of::<A>() else { return };
+        if !snapshots.policy.wants(&loaded.tail()) {
+            return;
+        }
+        let (Ok(runtime), Ok(permit)) =
+            (Handle::try_current(), Arc::clone(&snapshots.writes).try_acquire_owned())
+        else {
+            return;
+        };
+        let Some(writing) = Writing::begin(snapshots, &loaded.stream) else { return };
+        let Some(unsealed) = snapshots.unsealed(loaded, how, &*self.clock) else { return };
+        loaded.kept();
+        let store = Arc::clone(&snapshots.store);
+        runtime.spawn(async move {
+            write(&*store, unsealed).await;
+            drop((writing, permit));
+        });
+    }
+
+    fn snapshots_of<A: Aggregate>(&self) -> Option<(&Snapshots, Snapshotting<A>)> {
+        Some((self.snapshots.as_ref()?, A::SNAPSHOT?))
+    }
+}
+
+async fn write(store: &dyn SnapshotStore, unsealed: Snapshot) {
+    let stream = unsealed.stream.clone();
+    if let Err(error) = store.save_snapshot(envelope::seal(unsealed)).await {
+        tracing::warn!(%stream, %error, "a snapshot was not written");
+    }
+}
+
+impl Snapshots {
+    fn fold_of<A: Aggregate>(&self, how: Snapshotting<A>) -> Fingerprint {
+        let mut folds = self.folds.lock().expect("no code panics while holding the folds");
+        let fold =
+            || Fingerprint::new((how.fold)()).expect("a fold is told by a valid fingerprint");
+        folds.entry(TypeId::of::<A>()).or_insert_with(fold).clone()
+    }
+
+    /// The snapshot of a fold, not compressed yet; `None` for an empty stream, and for a state
+    /// that cannot be written.
+    fn unsealed<A: Aggregate>(
+        &self,
+        loaded: &Loaded<A>,
+        how: Snapshotting<A>,
+        clock: &dyn Clock,
+    ) -> Option<Snapshot> {
+        let last_event = loaded.last_event?;
+        let written = envelope::write(loaded.standing, &loaded.state, how.write);
+        let state = match written {
+            Ok(state) => state,
+            Err(error) => {
+                let stream = &loaded.stream;
+                tracing::warn!(%stream, %error, "no snapshot: the state cannot be written as JSON");
+                return None;
+            }
+        };
+        Some(Snapshot {
+            stream: loaded.stream.clone(),
+            fold: self.fold_of::<A>(how),
+            version: loaded.version,
+            last_event,
+            taken_at: clock.now(),
+            state,
+        })
+    }
+}
+
+/// A snapshot of a stream is being written, and nobody else writes one.
+struct Writing {
+    stream: StreamId,
+    now: Arc<Mutex<HashSet<StreamId>>>,
+}
+
+impl Writing {
+    fn begin(snapshots: &Snapshots, stream: &StreamId) -> Option<Self> {
+        let now = Arc::clone(&snapshots.written_now);
+        let first = lock(&now).insert(stream.clone());
+        first.then(|| Self { stream: stream.clone(), now })
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        lock(&self.now).remove(&self.stream);
+    }
+}
+
+fn lock(now: &Mutex<HashSet<StreamId>>) -> std::sync::MutexGuard<'_, HashSet<StreamId>> {
+    now.lock().expect("no code panics while holding the set")
+}
