@@ -1,7 +1,7 @@
 //! The seam for time: stores ask a [`Clock`], so that tests and simulations can fix it.
 
 use std::fmt::Debug;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::Timestamp;
 
@@ -11,6 +11,12 @@ use crate::Timestamp;
 pub trait Clock: Send + Sync + Debug {
     /// The present moment.
     fn now(&self) -> Timestamp;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
 }
 
 /// The clock of the machine.

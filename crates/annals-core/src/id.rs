@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,12 @@ impl Debug for EventId {
 pub trait Ids: Send + Sync + Debug {
     /// An id that was never given before.
     fn next(&self) -> EventId;
+}
+
+impl<I: Ids + ?Sized> Ids for Arc<I> {
+    fn next(&self) -> EventId {
+        (**self).next()
+    }
 }
 
 /// Ids ordered by time that nobody else will ever make.

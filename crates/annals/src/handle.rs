@@ -1,11 +1,13 @@
 //! The handle through which an application reaches its log.
 
+use std::fmt;
 use std::sync::Arc;
 
 use annals_core::{Clock, EventStore, Ids, RandomIds, SystemClock};
 
 use crate::RetryPolicy;
 use crate::cache::Cache;
+use crate::retention::{RetentionPolicy, nobody};
 use crate::snapshot::Snapshots;
 
 /// A log of events together with the ways of working with it. Cheap to clone and to share.
@@ -16,7 +18,7 @@ use crate::snapshot::Snapshots;
 /// let bank = Annals::new(MemoryStore::new());
 /// let impatient = bank.clone().with_retry(RetryPolicy::default().attempts_max(1));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Annals {
     store: Arc<dyn EventStore>,
     pub(crate) retry: RetryPolicy,
@@ -25,6 +27,7 @@ pub struct Annals {
     pub(crate) records_refusals: bool,
     pub(crate) snapshots: Option<Snapshots>,
     pub(crate) cache: Option<Cache>,
+    pub(crate) retention: Arc<dyn RetentionPolicy>,
 }
 
 impl Annals {
@@ -38,6 +41,7 @@ impl Annals {
             records_refusals: false,
             snapshots: None,
             cache: None,
+            retention: Arc::new(nobody),
         }
     }
 
@@ -77,5 +81,16 @@ impl Annals {
     #[must_use]
     pub fn store(&self) -> &dyn EventStore {
         &*self.store
+    }
+}
+
+impl fmt::Debug for Annals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Annals")
+            .field("store", &self.store)
+            .field("retry", &self.retry)
+            .field("snapshots", &self.snapshots)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
     }
 }

@@ -111,7 +111,9 @@ mod field_errors;
 mod handle;
 mod history;
 mod load;
+mod record;
 mod refusal;
+mod retention;
 mod retry;
 mod snapshot;
 mod standing;
@@ -134,6 +136,11 @@ pub use field_errors::{FieldError, FieldErrors};
 pub use handle::Annals;
 pub use history::{History, Recorded};
 pub use load::{AsOf, Loaded};
+pub use record::{
+    Change, Changed, IllegalTransition, Record, RecordError, Recordable, Recording, StateMachine,
+    Transit, TransitError, Transition, Unplaced,
+};
+pub use retention::{Retain, Retention, RetentionError, RetentionPolicy};
 pub use retry::RetryPolicy;
 pub use snapshot::{Rebuilt, SnapshotPolicy, SnapshotsError, Tail};
 pub use standing::{NotOpen, Standing};
@@ -143,11 +150,11 @@ pub use annals_core::{
     Append, AppendCondition, AppendError, Category, Clock, Conflict, ContentType, Data, Direction,
     EventId, EventStore, EventStoreExt, EventStream, EventType, ExpectedVersion, Fault,
     Fingerprint, Ids, Invalid, InvalidName, InvalidTimestamp, Limits, ListStreams, ManualClock,
-    MemoryStore, Metadata, NameFault, NewEvent, Notice, Position, Query, QueryItem, RandomIds,
-    Read, ReadError, Receipt, RecordedEvent, Scope, SelectSnapshots, SequentialIds, Snapshot,
-    SnapshotError, SnapshotInfo, SnapshotInfos, SnapshotStore, Stats, StreamAppend, StreamCatalog,
-    StreamId, StreamInfo, StreamInfos, StreamReceipt, Subscribe, SubscribeFrom, Subscription,
-    SystemClock, Tag, Tags, Timestamp, Version,
+    MemorySnapshots, MemoryStore, Metadata, NameFault, NewEvent, Notice, Position, Query,
+    QueryItem, RandomIds, Read, ReadError, Receipt, RecordedEvent, Scope, SelectSnapshots,
+    SequentialIds, Snapshot, SnapshotError, SnapshotInfo, SnapshotInfos, SnapshotStore, Stats,
+    StreamAppend, StreamCatalog, StreamId, StreamInfo, StreamInfos, StreamReceipt, Subscribe,
+    SubscribeFrom, Subscription, SystemClock, Tag, Tags, Timestamp, Version,
 };
 
 #[cfg(feature = "postgres")]

@@ -70,6 +70,9 @@ struct Truncated {
     before: Version,
 }
 
+/// All of them.
+pub(crate) const MARKERS: [&str; 5] = [ARCHIVED, CLOSED, DELETED, RESTORED, TRUNCATED];
+
 impl Marker {
     /// What a stored event says about its stream; `None` for an event of the domain.
     pub(crate) fn of(stored: &RecordedEvent) -> Result<Option<Self>, DecodeError> {

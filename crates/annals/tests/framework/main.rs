@@ -3,9 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "what tests call is part of the test")]
 
 mod account;
+mod batch;
+mod context;
 mod event;
 mod execute;
 mod hammer;
+mod idempotent;
 mod load;
 mod model;
+mod record;
+mod retention;
 mod stores;
