@@ -4,6 +4,7 @@ mod conditions;
 mod decide;
 mod disk;
 mod floor;
+mod fold;
 mod load;
 mod report;
 
@@ -22,7 +23,7 @@ use report::{Line, Report};
 /// Measures Annals beside the fastest hand-written program for the same work.
 #[derive(Parser)]
 struct Args {
-    /// Which measurements: disk, append, decide, scan, stream, tag, conditions; all when left out.
+    /// Which measurements: disk, append, decide, fold, scan, stream, tag, conditions; all when left out.
     what: Vec<String>,
     /// How often each is repeated; the median counts.
     #[arg(long, default_value_t = 5)]
@@ -67,6 +68,12 @@ fn main() {
         for callers in [1, 64] {
             let commands = if callers == 1 { 2_000 } else { 20_000 };
             report.add(runtime.block_on(decide::measure(callers, args.rounds, commands)));
+        }
+    }
+    if args.wants("fold") {
+        report.add(runtime.block_on(fold::whole(args.rounds)));
+        for line in runtime.block_on(fold::snapshots(args.rounds)) {
+            report.add(line);
         }
     }
     if ["scan", "stream", "tag"].iter().any(|what| args.wants(what)) {

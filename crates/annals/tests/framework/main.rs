@@ -9,6 +9,7 @@ mod event;
 mod execute;
 mod hammer;
 mod idempotent;
+mod kept;
 mod load;
 mod model;
 mod record;
