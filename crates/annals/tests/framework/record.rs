@@ -163,11 +163,9 @@ async fn a_status_changes_only_along_the_ways_that_are_allowed() {
     assert_eq!(&log[0].data.bytes[..], br#"{"from":"Open","to":"InProgress"}"#);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_transitions_at_once_each_is_allowed() {
-    let store = MemoryStore::new();
+async fn status_storm(store: impl EventStore + 'static) {
     let patient = RetryPolicy::default().attempts_max(100);
-    let annals = Annals::new(store.clone()).with_retry(patient);
+    let annals = Annals::new(store).with_retry(patient);
     let mut tasks = JoinSet::new();
     for n in 0..64 {
         let annals = annals.clone();
@@ -181,13 +179,26 @@ async fn of_many_transitions_at_once_each_is_allowed() {
     }
     tasks.join_all().await;
     let mut status = Status::INITIAL;
-    for event in store.read_to_end(Read::all()).await.unwrap() {
-        let said: annals::Transition<Status> = serde_json::from_slice(&event.data.bytes).unwrap();
+    for event in annals.store().read_to_end(Read::all()).await.expect("it reads") {
+        let said: annals::Transition<Status> =
+            serde_json::from_slice(&event.data.bytes).expect("a transition");
         assert_eq!(said.from, status);
         assert!(status.next().contains(&said.to));
         status = said.to;
     }
     assert_ne!(status, Status::INITIAL);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_transitions_at_once_each_is_allowed_in_memory() {
+    status_storm(MemoryStore::new()).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_transitions_at_once_each_is_allowed_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    status_storm(annals::SqliteStore::open(directory.path().join("log.db")).unwrap()).await;
 }
 
 #[tokio::test]
