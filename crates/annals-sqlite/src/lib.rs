@@ -5,11 +5,13 @@
 //! may use the same file.
 //!
 //! Follow an append through the files: [`store`](SqliteStore) → `writer` → `append`; and a read:
-//! `store` → `read` → `query` → `row`. `schema` has the tables.
+//! `store` → `read` → `query` → `row`; and a snapshot: `snapshot` → `writer` → `chore`. `schema`
+//! has the tables.
 
 mod append;
 mod catalog;
 mod check;
+mod chore;
 mod fault;
 mod number;
 mod open;
@@ -18,6 +20,7 @@ mod read;
 mod reader;
 mod row;
 mod schema;
+mod snapshot;
 mod store;
 mod stream;
 mod transaction;

@@ -109,7 +109,7 @@ impl Options {
         }
         let connection = Connection::open_with_flags(path, flags)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-        connection.busy_timeout(self.busy_timeout.min(BUSY_TIMEOUT_MAX))?;
+        connection.busy_timeout(self.patience())?;
         // Plans that depend on bound values would be made anew for each value.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(64);
@@ -120,11 +120,16 @@ impl Options {
         Ok(connection)
     }
 
+    /// As much of the timeout as SQLite can count.
+    pub(crate) fn patience(&self) -> Duration {
+        self.busy_timeout.min(BUSY_TIMEOUT_MAX)
+    }
+
     /// Switches the file to a write-ahead log; whether it could be.
     ///
     /// SQLite does not wait when others use a file that has none yet, so this does.
     fn uses_wal(&self, connection: &Connection) -> Result<bool, OpenError> {
-        let deadline = Instant::now() + self.busy_timeout.min(BUSY_TIMEOUT_MAX);
+        let deadline = Instant::now() + self.patience();
         loop {
             let mode: Result<String, _> =
                 connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
@@ -185,7 +190,8 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use annals_core::{
-        AppendError, Data, EventStoreExt, EventType, ExpectedVersion, NewEvent, StreamId,
+        AppendError, Data, EventId, EventStoreExt, EventType, ExpectedVersion, Fingerprint,
+        NewEvent, Snapshot, SnapshotError, SnapshotStore, StreamId, Timestamp, Version,
     };
     use rusqlite::StatementStatus;
 
@@ -211,7 +217,18 @@ mod tests {
         append(10).await.unwrap();
         let error = append(1_000_000).await.unwrap_err();
         assert!(matches!(error, AppendError::Unavailable(_)), "{error:?}");
+        let snapshot = |bytes: usize| Snapshot {
+            stream: StreamId::from_static("a-1"),
+            fold: Fingerprint::from_static("f"),
+            version: Version::FIRST,
+            last_event: EventId::from_bytes([1; 16]),
+            taken_at: Timestamp::EPOCH,
+            state: vec![b' '; bytes].into(),
+        };
+        let error = store.save_snapshot(snapshot(1_000_000)).await.unwrap_err();
+        assert!(matches!(error, SnapshotError::Unavailable(_)), "{error:?}");
         append(10).await.unwrap();
+        store.save_snapshot(snapshot(10)).await.unwrap();
         assert_eq!(store.version_of(StreamId::from_static("a-1")).await.unwrap().get(), 2);
     }
 

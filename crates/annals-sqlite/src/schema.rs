@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use crate::fault::OpenError;
 
 /// Every migration ever released, oldest first. An entry is never edited, only followed.
-const MIGRATIONS: &[&str] = &[include_str!("schema/0001_events.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/0001_events.sql"), include_str!("schema/0002_snapshots.sql")];
 
 /// Brings the tables to the newest version. Many processes may do this at once.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {

@@ -14,11 +14,13 @@ use futures_util::{StreamExt, stream};
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::chore::Chores;
 use crate::fault::{OpenError, read_error};
 use crate::number::{position, stored_position};
 use crate::open::Options;
 use crate::query::find_after;
 use crate::reader::{Reader, Readers};
+use crate::snapshot::CHORES_BYTES_MAX;
 use crate::stream::newest_position;
 use crate::writer::{Answer, Pending, Request, Rhythm, Writer};
 use crate::{catalog, read};
@@ -59,10 +61,12 @@ pub struct SqliteStore {
 pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
-    readers: Readers,
-    writer: Sender<Request>,
+    pub(crate) readers: Readers,
+    pub(crate) writer: Sender<Request>,
     /// One permit for each byte of an append that waits.
     queue: Arc<Semaphore>,
+    /// The same for snapshots.
+    pub(crate) chores: Arc<Semaphore>,
     head: watch::Receiver<Position>,
 }
 
@@ -89,7 +93,13 @@ impl SqliteStore {
         let (head_sender, head) = watch::channel(position(newest));
         let (writer, requests) = crossbeam_channel::unbounded();
         let clock = Arc::clone(&options.clock);
-        let work = Writer { requests, head: head_sender, clock, rhythm: Rhythm::default() };
+        let work = Writer {
+            requests,
+            head: head_sender,
+            clock,
+            rhythm: Rhythm::default(),
+            chores: Chores::new(options.patience()),
+        };
         std::thread::Builder::new()
             .name("annals-writer".into())
             .spawn(move || work.run(&connection))
@@ -97,11 +107,15 @@ impl SqliteStore {
         let readers = Readers::start(readers).map_err(OpenError::Thread)?;
         let Options { clock, limits, .. } = options;
         let queue = Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize));
-        Ok(Self { shared: Arc::new(Shared { clock, limits, readers, writer, queue, head }) })
+        let chores = Arc::new(Semaphore::new(CHORES_BYTES_MAX as usize));
+        let shared = Shared { clock, limits, readers, writer, queue, chores, head };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Stores every append that was asked for, then stops writing and ends all subscriptions.
     ///
+    /// Snapshots that wait to be saved are answered with
+    /// [`SnapshotError::Closed`](annals_core::SnapshotError::Closed), as is what is asked for later.
     /// Appends asked for later are answered with [`AppendError::Closed`]; reads still work as
     /// long as somebody holds the store. Dropping the last clone does the same without
     /// waiting for it.

@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, Result};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use crate::append::{Appender, Outcome};
+use crate::chore::{Chore, Chores};
 use crate::fault::{is_damage, read_error};
 use crate::number::position;
 use crate::stream::{newest, newest_position};
@@ -29,6 +30,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(10);
 /// What the writer is asked to do.
 pub(crate) enum Request {
     Append(Pending),
+    /// Do this when no append waits.
+    Chore(Chore),
     /// Stop, after everything asked before is done.
     Close(oneshot::Sender<()>),
     /// Tell where the log ends, behind everything asked before and before everything after.
@@ -94,6 +97,7 @@ pub(crate) struct Writer {
     pub(crate) head: watch::Sender<Position>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rhythm: Rhythm,
+    pub(crate) chores: Chores,
 }
 
 /// How long to wait for a group to fill.
@@ -146,15 +150,23 @@ impl Writer {
         let mut appender = Appender::new(connection)?;
         let mut seen_version = None;
         loop {
+            if self.chores.is_overdue() && self.chores.do_one(connection).is_err() {
+                return Ok(None);
+            }
             let next = match self.requests.recv_timeout(self.patience()) {
                 Ok(Request::Append(first)) => self.store_group(connection, &mut appender, first),
+                Ok(Request::Chore(chore)) => {
+                    self.chores.add(chore);
+                    Next::Continue
+                }
                 Ok(Request::Close(done)) => Next::Stop(Some(done)),
                 Ok(Request::Head(asker)) => Next::Tell(asker),
-                Ok(Request::Watch) | Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = self.look_at_others(connection, &mut seen_version) {
-                        tracing::warn!(%error, "looking for the appends of others failed");
+                Ok(Request::Watch) => self.look_around(connection, &mut seen_version),
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.chores.is_ready() && self.chores.do_one(connection).is_err() {
+                        return Ok(None);
                     }
-                    Next::Continue
+                    self.look_around(connection, &mut seen_version)
                 }
                 Err(RecvTimeoutError::Disconnected) => Next::Stop(None),
             };
@@ -172,9 +184,18 @@ impl Writer {
         }
     }
 
-    /// How long to wait for a request before looking for the appends of others.
+    /// How long to wait for a request before looking for the appends of others, or doing a chore.
     fn patience(&self) -> Duration {
-        if self.head.receiver_count() > 1 { WATCH_INTERVAL } else { Duration::from_secs(3600) }
+        let others =
+            if self.head.receiver_count() > 1 { WATCH_INTERVAL } else { Duration::from_secs(3600) };
+        self.chores.pause().map_or(others, |pause| pause.min(others))
+    }
+
+    fn look_around(&self, connection: &Connection, seen: &mut Option<i64>) -> Next {
+        if let Err(error) = self.look_at_others(connection, seen) {
+            tracing::warn!(%error, "looking for the appends of others failed");
+        }
+        Next::Continue
     }
 
     /// Publishes what other connections have appended, if they have done anything at all.
@@ -204,6 +225,7 @@ impl Writer {
         first: Pending,
     ) -> Next {
         let (mut group, next) = self.gather(first);
+        self.chores.group_is_done();
         group.iter_mut().for_each(|pending| pending.answer.begun = true);
         let outcomes = match self.store(connection, appender, &group) {
             Ok(outcomes) => outcomes,
@@ -222,7 +244,7 @@ impl Writer {
         next
     }
 
-    fn gather(&self, first: Pending) -> (Vec<Pending>, Next) {
+    fn gather(&mut self, first: Pending) -> (Vec<Pending>, Next) {
         let deadline = self.rhythm.deadline();
         let (mut events, mut bytes) = (first.events(), first.bytes());
         let mut group = vec![first];
@@ -238,6 +260,7 @@ impl Writer {
                     bytes += pending.bytes();
                     group.push(pending);
                 }
+                Some(Request::Chore(chore)) => self.chores.add(chore),
                 Some(Request::Close(done)) => return (group, Next::Stop(Some(done))),
                 Some(Request::Head(asker)) => return (group, Next::Tell(asker)),
                 Some(Request::Watch) => {}
@@ -277,17 +300,17 @@ impl Writer {
 }
 
 /// A write transaction that is rolled back unless it is committed.
-struct Transaction<'c> {
+pub(crate) struct Transaction<'c> {
     connection: &'c Connection,
 }
 
 impl<'c> Transaction<'c> {
-    fn begin(connection: &'c Connection) -> Result<Self> {
+    pub(crate) fn begin(connection: &'c Connection) -> Result<Self> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         Ok(Self { connection })
     }
 
-    fn commit(self) -> Result<()> {
+    pub(crate) fn commit(self) -> Result<()> {
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     }
@@ -304,7 +327,7 @@ impl Drop for Transaction<'_> {
 }
 
 /// Where storing a group failed: what decides on what its callers may believe.
-enum Failure {
+pub(crate) enum Failure {
     Begin(rusqlite::Error),
     Write(rusqlite::Error),
     /// The events may or may not have reached the disk. A failed fsync is never tried again:
@@ -315,7 +338,7 @@ enum Failure {
 impl Failure {
     /// Whether nothing may be written any more: after a full disk there may, because SQLite
     /// itself could not write and writes to the same place again.
-    fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::Begin(_) | Self::Write(_) => false,
             Self::Commit(error) => error.sqlite_error_code() != Some(ErrorCode::DiskFull),

@@ -1,10 +1,11 @@
-//! The guarantees S1 to S10, on SQLite.
+//! The guarantees S1 to S10, and what is promised of snapshots, on SQLite.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use annals_conformance::snapshots::{DurableSnapshots, SnapshotBackend};
 use annals_conformance::{Backend, Configurable, Durable};
-use annals_core::{Clock, EventStore, Limits};
+use annals_core::{Clock, EventStore, Limits, SnapshotStore};
 use annals_sqlite::{Check, SqliteStore};
 use async_trait::async_trait;
 use tempfile::TempDir;
@@ -55,4 +56,19 @@ impl Configurable for Files {
     }
 }
 
+#[async_trait]
+impl SnapshotBackend for Files {
+    async fn open(&self, limits: Limits) -> Arc<dyn SnapshotStore> {
+        Arc::new(Files::open(self, &self.unused(), None, limits))
+    }
+}
+
+#[async_trait]
+impl DurableSnapshots for Files {
+    async fn open_at(&self, place: &str) -> Arc<dyn SnapshotStore> {
+        Arc::new(Files::open(self, place, None, Limits::DEFAULT))
+    }
+}
+
 annals_conformance::suite!(Files::new(), durable, configurable);
+annals_conformance::snapshot_suite!(Files::new(), durable);

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use annals_core::{Data, EventStoreExt, EventType, ExpectedVersion, NewEvent, Read, StreamId, Tag};
+use annals_core::{
+    Data, EventId, EventStoreExt, EventType, ExpectedVersion, Fingerprint, NewEvent, Read,
+    Snapshot, SnapshotError, SnapshotStore, StreamId, Tag, Timestamp, Version,
+};
 use annals_sqlite::{Check, OpenError, SqliteStore};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -133,6 +136,26 @@ async fn flipped_bytes_never_panic_and_full_checks_find_broken_pages() {
 async fn read(store: &SqliteStore) -> Result<Vec<Data>, annals_core::ReadError> {
     let events = store.read_to_end(Read::all()).await?;
     Ok(events.into_iter().map(|event| event.data).collect())
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_not_loaded_but_can_be_replaced() {
+    let (_directory, path) = written().await;
+    let good = Snapshot {
+        stream: StreamId::from_static("thing-1"),
+        fold: Fingerprint::from_static("thing.v1"),
+        version: Version::new(20),
+        last_event: EventId::from_bytes([7; 16]),
+        taken_at: Timestamp::EPOCH,
+        state: "20".into(),
+    };
+    open(&path, Check::Tail).unwrap().save_snapshot(good.clone()).await.unwrap();
+    tamper(&path, "UPDATE annals_snapshots SET last_event = x'00'");
+    let store = open(&path, Check::Full).unwrap();
+    let error = store.load_snapshot(&good.stream, &good.fold).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::Corrupt(_)), "{error:?}");
+    store.save_snapshot(good.clone()).await.unwrap();
+    assert_eq!(store.load_snapshot(&good.stream, &good.fold).await.unwrap(), Some(good));
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! What is stored, to the byte: files written by any version stay readable for ever.
 //!
-//! `golden/schema_1.txt` is every row that a fixed history leaves behind, `golden/schema_1.db` the
-//! file itself. A change to the first is a decision (`docs/decisions`); the second never changes.
+//! `golden/schema_2.txt` is every row that a fixed history and a snapshot leave behind,
+//! `golden/schema_2.db` the file itself, `golden/schema_1.db` the file of that history when there
+//! were no snapshots. A change to the text is a decision (`docs/decisions`); the files never change.
 //! `ANNALS_BLESS=1` writes what is missing.
 
 use std::fmt::Write as _;
@@ -10,9 +11,11 @@ use std::sync::Arc;
 
 use annals_core::{
     Append, ContentType, Data, EventId, EventStore, EventStoreExt, EventType, ExpectedVersion,
-    ManualClock, Metadata, NewEvent, Read, RecordedEvent, StreamId, Tag, Timestamp,
+    Fingerprint, ManualClock, Metadata, NewEvent, Read, RecordedEvent, SelectSnapshots, Snapshot,
+    SnapshotStore, StreamId, Tag, Timestamp, Version,
 };
 use annals_sqlite::{Check, SqliteStore};
+use futures_util::StreamExt;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
@@ -49,12 +52,24 @@ fn history() -> Vec<Append> {
     ]
 }
 
+fn snapshot() -> Snapshot {
+    Snapshot {
+        stream: StreamId::from_static("account-1"),
+        fold: Fingerprint::from_static("account.v1"),
+        version: Version::new(2),
+        last_event: EventId::from_bytes([2; 16]),
+        taken_at: Timestamp::from_micros(1_700_000_000_000_001),
+        state: vec![0, b'{', 0xff].into(),
+    }
+}
+
 async fn write(path: &Path) -> Vec<RecordedEvent> {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_700_000_000_000_000)));
     let store = SqliteStore::options().clock(clock).open(path).expect("the store opens");
     for append in history() {
         store.append(append).await.expect("the history is stored");
     }
+    store.save_snapshot(snapshot()).await.expect("the snapshot is saved");
     let events = store.read_to_end(Read::all()).await.expect("the history is read");
     store.close().await;
     events
@@ -64,8 +79,14 @@ async fn write(path: &Path) -> Vec<RecordedEvent> {
 fn dump(path: &Path) -> String {
     let connection = Connection::open(path).expect("the file opens");
     let mut text = String::new();
-    for table in ["annals_schema", "annals_types", "annals_events", "annals_tags", "annals_totals"]
-    {
+    for table in [
+        "annals_schema",
+        "annals_types",
+        "annals_events",
+        "annals_tags",
+        "annals_totals",
+        "annals_snapshots",
+    ] {
         let mut select = connection.prepare(&format!("SELECT * FROM {table}")).expect("a table");
         let columns: Vec<String> = (0..select.column_count())
             .map(|index| select.column_name(index).expect("a column").to_owned())
@@ -93,7 +114,7 @@ async fn rows_are_stored_as_ever() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("annals.db");
     write(&path).await;
-    let (found, file) = (dump(&path), golden("schema_1.txt"));
+    let (found, file) = (dump(&path), golden("schema_2.txt"));
     if std::env::var_os("ANNALS_BLESS").is_some() && !file.exists() {
         std::fs::write(&file, &found).unwrap();
     }
@@ -103,24 +124,44 @@ async fn rows_are_stored_as_ever() {
 #[tokio::test]
 async fn a_file_of_schema_1_is_read_as_it_was_written() {
     let directory = tempfile::tempdir().unwrap();
-    let file = golden("schema_1.db");
+    let store = open_copy("schema_1.db", &directory.path().join("copy.db"));
+    reads_as_written(&store, directory.path()).await;
+    // It was made when there were no snapshots, and keeps them since it was opened.
+    let mut kept = store.snapshots(SelectSnapshots::all());
+    assert!(kept.next().await.is_none());
+    let made = snapshot();
+    store.save_snapshot(made.clone()).await.unwrap();
+    assert_eq!(store.load_snapshot(&made.stream, &made.fold).await.unwrap(), Some(made));
+}
+
+#[tokio::test]
+async fn a_file_of_schema_2_is_read_as_it_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = golden("schema_2.db");
     if std::env::var_os("ANNALS_BLESS").is_some() && !file.exists() {
         let path = directory.path().join("new.db");
         write(&path).await;
         let connection = Connection::open(&path).unwrap();
         connection.execute("VACUUM INTO ?1", [file.to_str().unwrap()]).unwrap();
     }
-    // A copy: opening a store may write to it.
-    let copy = directory.path().join("copy.db");
-    std::fs::copy(file, &copy).unwrap();
-    let store = SqliteStore::options().check(Check::Full).open(&copy).unwrap();
-    let found = store.read_to_end(Read::all()).await.unwrap();
-    let written = write(&directory.path().join("again.db")).await;
-    assert_eq!(found, written);
+    let store = open_copy("schema_2.db", &directory.path().join("copy.db"));
+    reads_as_written(&store, directory.path()).await;
+    let kept = snapshot();
+    assert_eq!(store.load_snapshot(&kept.stream, &kept.fold).await.unwrap(), Some(kept));
+}
 
-    let receipts =
-        futures_util::future::join_all(history().into_iter().map(|append| store.append(append)));
-    for receipt in receipts.await {
-        assert!(receipt.unwrap().last_position <= found[2].position, "repeats are recognised");
+/// Opens a copy: opening a store may write to it.
+fn open_copy(name: &str, copy: &Path) -> SqliteStore {
+    std::fs::copy(golden(name), copy).expect("the golden file is there");
+    SqliteStore::options().check(Check::Full).open(copy).expect("the store opens")
+}
+
+async fn reads_as_written(store: &SqliteStore, directory: &Path) {
+    let found = store.read_to_end(Read::all()).await.expect("the log is read");
+    let written = write(&directory.join("again.db")).await;
+    assert_eq!(found, written);
+    for append in history() {
+        let receipt = store.append(append).await.expect("repeats are recognised");
+        assert!(receipt.last_position <= found[2].position, "repeats are recognised");
     }
 }
