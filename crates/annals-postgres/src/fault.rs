@@ -230,6 +230,20 @@ pub enum OpenError {
         /// The newest version this build knows.
         known: i32,
     },
+    /// The tables are those of an older version of this crate, and this store was not to change
+    /// them.
+    #[error(
+        "the schema {schema} has version {found}, this build needs {needed}; run `annals migrate` \
+         first"
+    )]
+    TooOld {
+        /// The schema.
+        schema: String,
+        /// The version in the database.
+        found: i32,
+        /// The version this build needs.
+        needed: i32,
+    },
     /// The server is too old.
     #[error("the server is PostgreSQL {found}; version 15 or newer is needed")]
     Version {

@@ -6,7 +6,7 @@
 //!
 //! Follow an append through the files: [`store`](PostgresStore) → `writer` → `append` →
 //! `schema/0001_events.sql`; a read: `store` → `read` → `query` → `row`; and a subscription:
-//! `subscribe` → `watermark`.
+//! `subscribe` → `watermark`. `snapshot` is a story of its own.
 
 mod append;
 mod bell;
@@ -28,6 +28,7 @@ mod repeat;
 mod role;
 mod row;
 mod schema;
+mod snapshot;
 mod sql;
 mod store;
 mod subscribe;

@@ -148,8 +148,8 @@ impl Options {
     }
 
     /// Uses a pool of the application. The store takes a connection for each
-    /// [lane](Self::lanes), at most six for waiting, watching and telling, and one for each read
-    /// while a page of it is fetched; up to four idle ones it keeps at hand. To be told of other
+    /// [lane](Self::lanes), at most six for waiting, watching and telling, two for saving
+    /// snapshots, and one for each read while a page of it is fetched; up to four idle ones it keeps at hand. To be told of other
     /// processes' appends it has one more of its own, outside the pool. Whoever holds a connection
     /// while waiting for an append needs the pool to be larger than that.
     ///

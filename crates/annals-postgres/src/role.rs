@@ -1,4 +1,4 @@
-//! A role for applications: it may append and read, and nothing else.
+//! A role for applications: it may append, read and keep snapshots, and nothing else.
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,7 +41,8 @@ impl RoleName {
     }
 
     /// SQL for the owner of a log: afterwards this role may append to it and read it, but not
-    /// change, delete or insert anything by hand, and nobody may by default. The role is made when
+    /// change, delete or insert any of it by hand, and nobody may by default. Snapshots, which are
+    /// no part of the log, it may save and drop. The role is made when
     /// it is not there; running the script again changes nothing. Stores of such a role are opened
     /// with [`migrate(false)`](crate::Options::migrate).
     ///

@@ -13,7 +13,8 @@ use sqlx_postgres::PgConnection;
 use crate::fault::OpenError;
 
 /// Every migration ever released, oldest first. An entry is never edited, only followed.
-const MIGRATIONS: &[&str] = &[include_str!("schema/0001_events.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/0001_events.sql"), include_str!("schema/0002_snapshots.sql")];
 
 /// Where the number of the last migration is kept.
 const VERSION_TABLE: &str = "CREATE TABLE {schema}.schema_version (version integer NOT NULL);
@@ -129,8 +130,11 @@ pub(crate) async fn check(
     schema: &SchemaName,
 ) -> Result<(), OpenError> {
     match version(connection, schema).await? {
+        None => Err(OpenError::NotMigrated { schema: schema.to_string() }),
         Some(found) if position(Some(found))? == MIGRATIONS.len() => Ok(()),
-        _ => Err(OpenError::NotMigrated { schema: schema.to_string() }),
+        Some(found) => {
+            Err(OpenError::TooOld { schema: schema.to_string(), found, needed: newest() })
+        }
     }
 }
 

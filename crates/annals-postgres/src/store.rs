@@ -22,6 +22,7 @@ use crate::open::Options;
 use crate::partitions::Ahead;
 use crate::read::{OnFailure, Source, read};
 use crate::schema::SchemaName;
+use crate::snapshot::WRITING_MAX;
 use crate::waiting::Waiting;
 use crate::watermark::{Blocker, Watermark};
 use crate::writer::{Queue, Writer};
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     limits: Limits,
     pub(crate) writer: Arc<Writer>,
     queue: Arc<Semaphore>,
+    /// One permit for each caller that may write snapshots.
+    pub(crate) snapshots: Semaphore,
     counted: Counted,
     pub(crate) ahead: Arc<Ahead>,
     pub(crate) source: Arc<Source>,
@@ -126,6 +129,7 @@ impl PostgresStore {
             limits,
             writer,
             queue,
+            snapshots: Semaphore::new(WRITING_MAX),
             counted,
             ahead,
             source,
@@ -161,11 +165,12 @@ impl PostgresStore {
         Ok(WatermarkStatus { head: mark.head, newest: mark.newest, blockers })
     }
 
-    /// Refuses further appends, waits for those that were asked for, ends all subscriptions, and
+    /// Refuses further appends and snapshots, waits for the appends that were asked for, ends all subscriptions, and
     /// closes the pool; not that of a replica, which others may use.
     pub async fn close(&self) {
         let room = self.shared.queue.acquire_many(QUEUE_BYTES_MAX).await;
         self.shared.queue.close();
+        self.shared.snapshots.close();
         drop(room);
         self.shared.end();
         let Source { replica, connections, .. } = &*self.shared.source;

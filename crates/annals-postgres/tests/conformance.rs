@@ -1,11 +1,13 @@
-//! The guarantees S1 to S10, on PostgreSQL: of a log in one table, and of one in partitions.
+//! The guarantees S1 to S10, on PostgreSQL: of a log in one table, and of one in partitions; and
+//! what is promised of snapshots.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use annals_conformance::snapshots::{DurableSnapshots, SnapshotBackend};
 use annals_conformance::{Backend, Configurable, Durable};
-use annals_core::{Clock, EventStore, Limits};
+use annals_core::{Clock, EventStore, Limits, SnapshotStore};
 use annals_postgres::{Options, PostgresStore, SchemaName};
 use annals_scratch::Database;
 use async_trait::async_trait;
@@ -27,7 +29,7 @@ impl Schemas {
         Self { database: OnceCell::new(), opened: AtomicUsize::new(0), every }
     }
 
-    async fn open(&self, schema: &str, options: Options) -> Arc<dyn EventStore> {
+    async fn open(&self, schema: &str, options: Options) -> Arc<PostgresStore> {
         let database = self.database.get_or_init(Database::create).await;
         let schema = SchemaName::new(schema).expect("a valid name");
         let opened = options.schema(schema).connect(database.url()).await;
@@ -66,10 +68,26 @@ impl Configurable for Schemas {
     }
 }
 
+#[async_trait]
+impl SnapshotBackend for Schemas {
+    async fn open(&self, limits: Limits) -> Arc<dyn SnapshotStore> {
+        let options = PostgresStore::options().limits(limits);
+        Schemas::open(self, &self.unused(), options).await
+    }
+}
+
+#[async_trait]
+impl DurableSnapshots for Schemas {
+    async fn open_at(&self, place: &str) -> Arc<dyn SnapshotStore> {
+        Schemas::open(self, place, PostgresStore::options()).await
+    }
+}
+
 mod one_table {
     use super::Schemas;
 
     annals_conformance::suite!(Schemas::new(None), durable, configurable);
+    annals_conformance::snapshot_suite!(Schemas::new(None), durable);
 }
 
 mod partitioned {

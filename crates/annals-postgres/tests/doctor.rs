@@ -69,9 +69,11 @@ async fn a_log_that_is_well_has_no_warnings() {
     assert_eq!(notes, ["idle_in_transaction_session_timeout", "user"]);
     let watermark = find(&findings, "watermark");
     assert_eq!(watermark.message, "head 4096, newest 4096, lag 0.0 s");
-    assert_eq!(find(&findings, "indexes").message, "all 6 are there and valid");
+    assert_eq!(find(&findings, "indexes").message, "all 7 are there and valid");
     assert_eq!(find(&findings, "triggers").message, "all 4 are there and enabled");
-    for subject in ["server", "fsync", "schema", "sequence", "origin", "table events"] {
+    for subject in
+        ["server", "fsync", "schema", "sequence", "origin", "table events", "table snapshots"]
+    {
         assert_eq!(find(&findings, subject).severity, Severity::Ok, "{findings:#?}");
     }
 }
@@ -84,12 +86,13 @@ async fn missing_and_invalid_indexes_are_named_with_what_mends_them() {
         "DROP INDEX annals.events_type_position_idx, annals.events_category_position_idx;
          ALTER TABLE annals.events DROP CONSTRAINT events_pkey, DROP CONSTRAINT events_id_key,
              DROP CONSTRAINT events_stream_version_key;
-         ALTER TABLE annals.tags DROP CONSTRAINT tags_pkey;",
+         ALTER TABLE annals.tags DROP CONSTRAINT tags_pkey;
+         ALTER TABLE annals.snapshots DROP CONSTRAINT snapshots_pkey;",
     )
     .await;
     let findings = examined(&store).await;
     let missing: Vec<_> = findings.iter().filter(|f| f.subject.starts_with("index ")).collect();
-    assert_eq!(missing.len(), 6, "{findings:#?}");
+    assert_eq!(missing.len(), 7, "{findings:#?}");
     for finding in missing {
         assert_eq!(finding.severity, Severity::Problem);
         assert!(finding.message.starts_with("missing"), "{finding:?}");

@@ -2,9 +2,9 @@
 
 use annals_core::{
     Append, Data, EventStore, EventStoreExt, EventType, ExpectedVersion, Limits, NewEvent, Read,
-    StreamId,
+    SelectSnapshots, SnapshotStore, StreamId,
 };
-use annals_postgres::{OpenError, PostgresStore, SchemaName};
+use annals_postgres::{OpenError, Options, PostgresStore, SchemaName, Severity};
 use annals_scratch::Database;
 use sqlx_core::connection::Connection;
 use sqlx_core::executor::Executor;
@@ -53,6 +53,43 @@ async fn a_dry_run_tells_everything_and_does_nothing() {
     assert_eq!(options.pending_migrations(&pool).await.unwrap(), [""; 0]);
     let store = options.migrate(false).over(pool).await.unwrap();
     store.append(append(1)).await.unwrap();
+}
+
+/// What an administrator ran when there were no snapshots.
+async fn make_version_1(options: &Options, pool: &PgPool) {
+    let statements = options.pending_migrations(pool).await.expect("the server answers");
+    for statement in statements {
+        let is_last = statement.ends_with("SET version = 1;");
+        pool.execute(raw_sql(AssertSqlSafe(statement))).await.expect("it runs");
+        if is_last {
+            return;
+        }
+    }
+    panic!("there is no version 1");
+}
+
+#[tokio::test]
+async fn a_log_of_version_1_is_migrated() {
+    let database = Database::create().await;
+    let pool = PgPool::connect(database.url()).await.unwrap();
+    let options = PostgresStore::options();
+    make_version_1(&options, &pool).await;
+    let refused = options.clone().migrate(false).over(pool.clone()).await.unwrap_err();
+    assert!(matches!(refused, OpenError::TooOld { found: 1, .. }), "{refused:?}");
+    assert!(refused.to_string().contains("annals migrate"), "{refused}");
+    let findings = annals_postgres::diagnose(&pool, &SchemaName::default()).await.unwrap();
+    let problems: Vec<_> =
+        findings.iter().filter(|finding| finding.severity == Severity::Problem).collect();
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    assert!(problems[0].message.contains("older than this build needs"), "{problems:#?}");
+
+    let pending = options.pending_migrations(&pool).await.unwrap();
+    assert!(pending[0].contains("CREATE TABLE \"annals\".snapshots"), "{pending:?}");
+    assert!(!pending.iter().any(|sql| sql.contains("CREATE TABLE \"annals\".events")));
+    let store = options.clone().over(pool.clone()).await.unwrap();
+    assert_eq!(options.pending_migrations(&pool).await.unwrap(), [""; 0]);
+    store.append(append(1)).await.unwrap();
+    assert_eq!(store.drop_snapshots(SelectSnapshots::all()).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
-//! A role that may append and read, and nothing else; and what stops the owner.
+//! A role that may append, read and keep snapshots, and nothing else; and what stops the owner.
 
 use annals_core::{
-    Append, AppendCondition, Data, EventStore, EventStoreExt, EventType, ExpectedVersion,
-    ListStreams, NewEvent, Notice, Query, QueryItem, Read, StreamCatalog, StreamId, Subscribe, Tag,
+    Append, AppendCondition, Data, EventId, EventStore, EventStoreExt, EventType, ExpectedVersion,
+    Fingerprint, ListStreams, NewEvent, Notice, Query, QueryItem, Read, SelectSnapshots, Snapshot,
+    SnapshotStore, StreamCatalog, StreamId, Subscribe, Tag, Timestamp, Version,
 };
 use annals_postgres::{OpenError, PostgresStore, RoleName, SchemaName};
 use annals_scratch::Database;
@@ -32,6 +33,7 @@ const BY_HAND: &[&str] = &[
     "DELETE FROM {schema}.origin",
     "ALTER TABLE {schema}.events DISABLE TRIGGER events_are_immutable",
     "DROP TABLE {schema}.events",
+    "TRUNCATE {schema}.snapshots",
     "CREATE TABLE {schema}.mine (a integer)",
     "SELECT {schema}.create_view('a')",
 ];
@@ -120,9 +122,45 @@ async fn such_a_role_appends_and_reads() {
     assert_eq!(store.stats().await.expect("it counts").events, 2);
     assert_eq!(store.streams(ListStreams::all()).count().await, 1);
     assert!(matches!(following.next().await, Some(Ok(Notice::Event(_)))));
+    keeps_snapshots(&store).await;
     store.watermark().await.expect("it looks");
     store.diagnose().await.expect("it looks");
     drop(following);
+    store.close().await;
+    ledger.end().await;
+}
+
+async fn keeps_snapshots(store: &PostgresStore) {
+    let snapshot = |version: u64| Snapshot {
+        stream: StreamId::from_static("account-1"),
+        fold: Fingerprint::from_static("account.v1"),
+        version: Version::new(version),
+        last_event: EventId::from_bytes([7; 16]),
+        taken_at: Timestamp::EPOCH,
+        state: "{}".into(),
+    };
+    for version in [1, 2] {
+        store.save_snapshot(snapshot(version)).await.expect("it is saved");
+    }
+    let (made, all) = (snapshot(2), SelectSnapshots::all());
+    let loaded = store.load_snapshot(&made.stream, &made.fold).await;
+    assert_eq!(loaded.expect("it loads"), Some(made));
+    assert_eq!(store.snapshots(all.clone()).count().await, 1);
+    assert_eq!(store.drop_snapshots(all).await.expect("it drops"), 1);
+}
+
+/// Whoever was let in before there were snapshots need not be let in again.
+#[tokio::test]
+async fn a_role_made_before_snapshots_keeps_them_after_the_migration() {
+    let ledger = Ledger::new().await;
+    ledger
+        .as_owner("DROP TABLE ledger.snapshots; UPDATE ledger.schema_version SET version = 1")
+        .await
+        .expect("as it was before");
+    let options = PostgresStore::options().schema(ledger.schema.clone());
+    options.over(ledger.owner.pool().clone()).await.expect("it is migrated");
+    let store = ledger.store().await;
+    keeps_snapshots(&store).await;
     store.close().await;
     ledger.end().await;
 }

@@ -1,4 +1,5 @@
--- The role {role} may append to the log in the schema {schema} and read it, and nothing else.
+-- The role {role} may append to the log in the schema {schema}, read it, and keep snapshots of it,
+-- and nothing else.
 -- Run this as the owner of the schema; making a role needs CREATEROLE beside that. Then let users
 -- log in as the role (ALTER ROLE {role} LOGIN; \password {role}), or as members of it
 -- (GRANT {role} TO somebody).
@@ -23,6 +24,8 @@ GRANT EXECUTE ON FUNCTION {schema}.version_at, {schema}.find_after, {schema}.wat
     {schema}.holds, {schema}.wal_end, {schema}.as_json TO {role};
 -- Appending: with the functions and in no other way. They have the rights of their owner.
 GRANT EXECUTE ON FUNCTION {schema}.append, {schema}.settle, {schema}.timeline TO {role};
+-- Snapshots are no part of the log.
+GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.snapshots TO {role};
 -- In a log that is partitioned.
 DO $$ BEGIN
     IF to_regclass('{schema}.partitioning') IS NOT NULL THEN
