@@ -5,8 +5,9 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use annals_core::Version;
-use annals_core::{Category, EventId, EventType, ExpectedVersion, StreamId, Tag, Timestamp};
+use annals_core::{
+    Category, EventId, EventType, ExpectedVersion, Fingerprint, StreamId, Tag, Timestamp, Version,
+};
 use annals_postgres::{PartitionName, RoleName};
 use clap::{Args, Parser, Subcommand};
 
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     Read(Read),
     /// Serve a store over HTTP.
     Serve(Serve),
+    /// List or drop what is kept beside the log to load aggregates sooner.
+    #[command(subcommand)]
+    Snapshots(SnapshotsWork),
     /// Show how many events and streams there are, and where the log ends.
     Stats(Stats),
     /// List the streams.
@@ -250,8 +254,8 @@ pub(crate) struct Migrate {
     /// Change nothing; print the SQL that would be run, for psql.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Change nothing; print the SQL, for psql, that makes a role which may append and read and
-    /// nothing else. Does not connect.
+    /// Change nothing; print the SQL, for psql, that makes a role which may append, read and keep
+    /// snapshots, and nothing else. Does not connect.
     #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
     pub(crate) role: Option<RoleName>,
 }
@@ -296,6 +300,65 @@ pub(crate) struct StartPartitions {
     /// under load.
     #[arg(long, value_name = "GROUPS")]
     pub(crate) every: NonZeroU64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotsWork {
+    /// Drop snapshots; nothing is lost but the time to make them again.
+    Drop(DropSnapshots),
+    /// List snapshots, by stream.
+    List(ListSnapshots),
+}
+
+/// `annals snapshots drop --category account --every-fold-but account.v7`
+#[derive(Debug, Args)]
+pub(crate) struct DropSnapshots {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    #[command(flatten)]
+    pub(crate) which: WhichSnapshots,
+    /// Drop every snapshot.
+    #[arg(
+        long,
+        conflicts_with_all = ["stream", "category", "fold", "every_fold_but", "older_than"]
+    )]
+    pub(crate) all: bool,
+}
+
+/// `annals snapshots list --category account --older-than 30d`
+#[derive(Debug, Args)]
+pub(crate) struct ListSnapshots {
+    #[command(flatten)]
+    pub(crate) store: Store,
+    #[command(flatten)]
+    pub(crate) which: WhichSnapshots,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichSnapshots {
+    /// Only those of this stream.
+    #[arg(long)]
+    pub(crate) stream: Option<StreamId>,
+    /// Only those of streams in this category.
+    #[arg(long)]
+    pub(crate) category: Option<Category>,
+    /// Only those that this code made, named by its fingerprint.
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(crate) fold: Option<Fingerprint>,
+    /// Only those that any other code made than this.
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "fold")]
+    pub(crate) every_fold_but: Option<Fingerprint>,
+    /// Only those taken longer ago than this, like 90s, 5m, 2h or 30d, or before a moment, like
+    /// 2026-03-01T12:00:00Z.
+    #[arg(long, value_name = "AGE|TIME", value_parser = taken_before)]
+    pub(crate) older_than: Option<TakenBefore>,
+}
+
+/// As it was typed: what time it is now is asked for when it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TakenBefore {
+    Age(Duration),
+    Moment(Timestamp),
 }
 
 #[derive(Debug, Subcommand)]
@@ -345,6 +408,25 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write it like 500ms, 10s, 5m or 2h, at most 168h".to_owned())
 }
 
+fn taken_before(text: &str) -> Result<TakenBefore, String> {
+    if let Ok(moment) = text.parse() {
+        return Ok(TakenBefore::Moment(moment));
+    }
+    let age = text.strip_suffix(['s', 'm', 'h', 'd']).and_then(|number| {
+        let seconds = match text.as_bytes().last()? {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3_600,
+            _ => 24 * 3_600,
+        };
+        number.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+        Some(TakenBefore::Age(Duration::from_secs(
+            number.parse::<u64>().ok()?.checked_mul(seconds)?,
+        )))
+    });
+    age.ok_or_else(|| "write it like 90s, 5m, 2h or 30d, or like 2026-03-01T12:00:00Z".to_owned())
+}
+
 fn expected(text: &str) -> Result<ExpectedVersion, String> {
     match text {
         "any" => Ok(ExpectedVersion::Any),
@@ -370,6 +452,22 @@ mod tests {
         }
         for text in ["", "s", "0s", "-1s", "1.5s", "10 s", "3d", "169h", "99999999999999999999h"] {
             assert!(duration(text).unwrap_err().contains("10s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_have_units_and_moments_are_moments() {
+        for (text, seconds) in
+            [("0s", 0), ("90s", 90), ("5m", 300), ("2h", 7_200), ("30d", 2_592_000)]
+        {
+            assert_eq!(taken_before(text), Ok(TakenBefore::Age(Duration::from_secs(seconds))));
+        }
+        let moment = "2026-03-01T12:00:00Z";
+        assert_eq!(taken_before(moment), Ok(TakenBefore::Moment(moment.parse().unwrap())));
+        for text in
+            ["", "s", "10", "+5s", "-1s", "1.5h", "5 m", "3w", "2026-03-01", "999999999999999999d"]
+        {
+            assert!(taken_before(text).unwrap_err().contains("30d"), "{text}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use annals_core::error::Chain;
-use annals_core::{AppendError, ReadError};
+use annals_core::{AppendError, ReadError, SnapshotError};
 
 const FAILED: u8 = 1;
 const INVALID: u8 = 2;
@@ -69,6 +69,16 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let code = match error {
             ReadError::Invalid(_) => INVALID,
+            _ => FAILED,
+        };
+        Self { code, ..Self::new(Chain(&error).to_string()) }
+    }
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        let code = match error {
+            SnapshotError::Invalid(_) => INVALID,
             _ => FAILED,
         };
         Self { code, ..Self::new(Chain(&error).to_string()) }

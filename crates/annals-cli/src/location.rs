@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use annals_core::MemoryStore;
+use annals_core::{MemoryStore, SnapshotStore};
 use annals_postgres::{OpenError, PostgresStore};
 use annals_server::Store;
 use annals_sqlite::SqliteStore;
@@ -74,6 +74,15 @@ impl Opened {
         match &self.closing {
             Closing::Postgres(store) => Some(store),
             Closing::Nothing | Closing::Sqlite(_) => None,
+        }
+    }
+
+    /// Where its snapshots are, if it keeps any.
+    pub(crate) fn snapshots(&self) -> Option<&dyn SnapshotStore> {
+        match &self.closing {
+            Closing::Nothing => None,
+            Closing::Postgres(store) => Some(store),
+            Closing::Sqlite(store) => Some(store),
         }
     }
 

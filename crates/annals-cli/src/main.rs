@@ -13,6 +13,7 @@ mod partitions;
 mod read;
 mod serve;
 mod signal;
+mod snapshots;
 mod stats;
 mod streams;
 mod tail;
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Partitions(args) => partitions::run(args, output).await,
         Command::Read(args) => read::run(args, output).await,
         Command::Serve(args) => serve::run(args, output).await,
+        Command::Snapshots(work) => snapshots::run(work, output).await,
         Command::Stats(args) => stats::run(args, output).await,
         Command::Streams(args) => streams::run(args, output).await,
         Command::Tail(args) => tail::run(args, output).await,

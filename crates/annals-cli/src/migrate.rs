@@ -35,7 +35,7 @@ pub(crate) async fn run(args: args::Migrate, mut output: Output) -> Result<(), F
     output.flush()
 }
 
-/// The script that makes a role which may append and read, and nothing else.
+/// The script that makes a role which may append, read and keep snapshots, and nothing else.
 fn print_role(address: &Address, role: &RoleName, output: &mut Output) -> Result<(), Failure> {
     let script = role.script(address.schema());
     if output.is_json() {

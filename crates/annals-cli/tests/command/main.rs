@@ -14,3 +14,4 @@ mod partitions;
 mod postgres;
 mod read;
 mod serve;
+mod snapshots;

@@ -70,6 +70,24 @@ fn migrating_says_from_which_version_to_which() {
 }
 
 #[test]
+fn a_log_without_snapshots_is_told_how_to_gain_them() {
+    let (place, database) = (Place::new(), database());
+    let store = ["--store", database.url()];
+    let run = |arguments: &[&str]| place.run(&[arguments, &store[..]].concat());
+    run(&["migrate"]).ok();
+    psql(&database, "DROP TABLE annals.snapshots; UPDATE annals.schema_version SET version = 1");
+    run(&["snapshots", "list"])
+        .failed(1, "has version 1, this build needs 2; run `annals migrate`");
+    let script = run(&["migrate", "--dry-run"]).ok().stdout;
+    assert!(script.contains("CREATE TABLE \"annals\".snapshots"), "{script}");
+    assert!(!script.contains("CREATE TABLE \"annals\".events"), "{script}");
+    let told = run(&["migrate"]).ok().stdout;
+    assert!(told.contains("migrated from version 1 to 2"), "{told}");
+    assert_eq!(run(&["snapshots", "list", "--json"]).stdout, "");
+    run(&["doctor"]).ok();
+}
+
+#[test]
 fn a_file_is_made_and_migrated_when_it_is_opened() {
     let place = Place::new();
     let first = place.run(&["migrate"]).ok().stdout;
@@ -99,6 +117,7 @@ fn a_role_that_the_script_makes_can_use_the_commands() {
     place.run(&["append", "a-1", "Opened", "--store", &as_role]).ok();
     assert_eq!(place.run(&["read", "--json", "--store", &as_role]).ok().json_lines().len(), 1);
     place.run(&["doctor", "--json", "--store", &as_role]).ok();
+    place.run(&["snapshots", "drop", "--all", "--store", &as_role]).ok();
     let audit = ["audit", "subscriptions", "--from", "0", "--for", "1ms", "--store", &as_role];
     assert_eq!(place.run(&audit).code, Some(0));
     let other = format!("{as_role}?schema=other");
