@@ -3,17 +3,19 @@
 //! Stored bytes never change. What a newer program makes of them is decided here, each time
 //! they are read.
 
+mod routes;
+mod run;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use annals_core::{ContentType, Data, EventType, RecordedEvent};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::error::{DecodeError, DecodeFault};
+pub(crate) use run::Upcasted;
 
 /// The data of an event as JSON.
 type Object = Map<String, Value>;
@@ -60,6 +62,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 ///
 /// Each is a pure function of the data. Tags and metadata stay as they were stored, so a query
 /// finds an old event by its old tags only.
+///
+/// What is changed is read as JSON and written again, as serde does: numbers are then at most 64
+/// bits wide. Events that no upcaster concerns, and those that are renamed only, keep their bytes.
 #[derive(Clone, Default)]
 pub struct Upcasters {
     types: BTreeMap<&'static str, Steps>,
@@ -74,7 +79,7 @@ struct Steps {
     finally: Finally,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Default, PartialEq)]
 enum Finally {
     #[default]
     Keep,
@@ -82,14 +87,30 @@ enum Finally {
     Rename(&'static str),
 }
 
+type Change = dyn Fn(Value) -> Result<Value, Failure> + Send + Sync;
+type Split = dyn Fn(Object) -> Vec<Part> + Send + Sync;
+
 #[derive(Clone)]
 enum Step {
     /// To the next version.
-    Change(Arc<dyn Fn(Value) -> Result<Value, Failure> + Send + Sync>),
+    Change(Arc<Change>),
     Split {
         into: &'static [&'static str],
-        split: Arc<dyn Fn(Object) -> Vec<Part> + Send + Sync>,
+        split: Arc<Split>,
     },
+}
+
+impl Step {
+    /// Whether it is the very same, and not just one that does the same.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Change(ours), Self::Change(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Self::Split { split: ours, .. }, Self::Split { split: theirs, .. }) => {
+                Arc::ptr_eq(ours, theirs)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// One of the events that an old one is split into.
@@ -106,14 +127,6 @@ impl Part {
     pub fn new(event_type: &'static str, schema_version: u32, data: impl Into<Value>) -> Self {
         Self { event_type, schema_version, data: data.into() }
     }
-}
-
-/// What became of a stored event.
-pub(crate) enum Upcasted {
-    /// No upcaster concerns it.
-    AsStored,
-    /// These, in its place.
-    Became(Vec<RecordedEvent>),
 }
 
 impl Upcasters {
@@ -206,18 +219,35 @@ impl Upcasters {
         self.finally(event_type, Finally::Drop)
     }
 
-    /// These and all of `other`: for readers who meet events of several enums.
+    /// These and all of `other`: for readers who meet events of several enums, each with
+    /// [`Event::upcasters`](crate::Event::upcasters) of its own.
     ///
-    /// What both say is taken once, if it is the same enum's.
+    /// The same upcaster may be in both.
+    ///
+    /// # Panics
+    /// When the two say different things about the same type and version.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
-        for (event_type, steps) in &other.types {
-            self.types.entry(event_type).or_insert_with(|| steps.clone());
+        for (event_type, theirs) in &other.types {
+            for (version, step) in &theirs.versions {
+                let ours = self.types.get(event_type).and_then(|ours| ours.versions.get(version));
+                if !ours.is_some_and(|ours| ours.is(step)) {
+                    self = self.step(event_type, *version, step.clone());
+                }
+            }
+            let ours = self.types.get(event_type).map(|ours| ours.finally);
+            if theirs.finally != Finally::Keep && ours != Some(theirs.finally) {
+                self = self.finally(event_type, theirs.finally);
+            }
         }
         self
     }
 
     fn step(mut self, event_type: &'static str, version: u32, step: Step) -> Self {
+        assert!(
+            (1..u32::MAX).contains(&version),
+            "no shape of {event_type} has version {version}; they are counted from 1"
+        );
         let steps = self.types.entry(event_type).or_default();
         let before = steps.versions.insert(version, step);
         assert!(before.is_none(), "two upcasters for version {version} of {event_type}; keep one");
@@ -227,10 +257,7 @@ impl Upcasters {
     fn finally(mut self, event_type: &'static str, finally: Finally) -> Self {
         let steps = self.types.entry(event_type).or_default();
         let before = std::mem::replace(&mut steps.finally, finally);
-        assert!(
-            matches!(before, Finally::Keep),
-            "{event_type} is renamed or dropped twice; keep one"
-        );
+        assert!(before == Finally::Keep, "{event_type} is renamed or dropped twice; keep one");
         self
     }
 
@@ -238,142 +265,6 @@ impl Upcasters {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.types.is_empty()
-    }
-
-    /// The types under which events may be stored that are read as events of this type, itself
-    /// included.
-    #[must_use]
-    pub fn stored_types(&self, event_type: &str) -> Vec<String> {
-        let mut found = vec![event_type.to_owned()];
-        let mut next = 0;
-        while let Some(target) = found.get(next).cloned() {
-            let sources = self.types.iter().filter(|(_, steps)| steps.lead_to(&target));
-            for (source, _) in sources {
-                if !found.iter().any(|known| known == source) {
-                    found.push((*source).to_owned());
-                }
-            }
-            next += 1;
-        }
-        found
-    }
-
-    /// What an event stored under this type and schema version has become, each with its
-    /// schema version; `None` when that depends on what it says.
-    #[must_use]
-    pub fn leads_from(&self, event_type: &str, version: u32) -> Option<(String, u32)> {
-        let steps = self.types.get(event_type)?;
-        let mut version = version;
-        loop {
-            match steps.versions.get(&version) {
-                Some(Step::Change(_)) => version += 1,
-                Some(Step::Split { .. }) => return None,
-                None => break,
-            }
-        }
-        match steps.finally {
-            Finally::Keep => Some((event_type.to_owned(), version)),
-            Finally::Drop => None,
-            Finally::Rename(new) => {
-                self.leads_from(new, version).or(Some((new.to_owned(), version)))
-            }
-        }
-    }
-
-    /// # Errors
-    /// When the data are not JSON or an upcaster cannot read them.
-    pub(crate) fn apply(&self, stored: &RecordedEvent) -> Result<Upcasted, DecodeError> {
-        let concerned = || {
-            let steps = self.types.get(stored.event_type.as_str())?;
-            let finally = !matches!(steps.finally, Finally::Keep);
-            (finally || steps.versions.contains_key(&stored.schema_version)).then_some(())
-        };
-        if concerned().is_none() {
-            return Ok(Upcasted::AsStored);
-        }
-        self.run(stored).map(Upcasted::Became).map_err(|fault| DecodeError::of(stored, fault))
-    }
-
-    fn run(&self, stored: &RecordedEvent) -> Result<Vec<RecordedEvent>, DecodeFault> {
-        if stored.data.content_type != ContentType::JSON {
-            let content_type = stored.data.content_type.to_string();
-            return Err(DecodeFault::ContentType { content_type });
-        }
-        let data = serde_json::from_slice(&stored.data.bytes).map_err(DecodeFault::Data)?;
-        let mut done = Vec::new();
-        self.walk(stored.event_type.as_str(), stored.schema_version, data, &mut done, 0)?;
-        let as_recorded = |(event_type, schema_version, data): (String, u32, Value)| {
-            let data = Data::of(&data).map_err(DecodeFault::Data)?;
-            let event_type = EventType::from_stored(event_type);
-            Ok(RecordedEvent { event_type, schema_version, data, ..stored.clone() })
-        };
-        done.into_iter().map(as_recorded).collect()
-    }
-
-    /// Follows the steps from one type and version to where no step leads on.
-    fn walk(
-        &self,
-        event_type: &str,
-        mut version: u32,
-        mut data: Value,
-        done: &mut Vec<(String, u32, Value)>,
-        depth: u32,
-    ) -> Result<(), DecodeFault> {
-        /// Longer than any history of renames, and short enough to notice a circle.
-        const DEPTH_MAX: u32 = 64;
-        let fault = |version, source| DecodeFault::Upcast {
-            event_type: event_type.to_owned(),
-            version,
-            source,
-        };
-        if depth > DEPTH_MAX {
-            return Err(fault(version, "renames and splits lead in a circle".into()));
-        }
-        let Some(steps) = self.types.get(event_type) else {
-            done.push((event_type.to_owned(), version, data));
-            return Ok(());
-        };
-        while let Some(step) = steps.versions.get(&version) {
-            match step {
-                Step::Change(change) => {
-                    data = change(data).map_err(|source| fault(version, source))?;
-                    version += 1;
-                }
-                Step::Split { into, split } => {
-                    let object = as_object(data).map_err(|source| fault(version, source))?;
-                    for part in split(object) {
-                        if !into.contains(&part.event_type) {
-                            let source =
-                                format!("it makes {}, which is not announced", part.event_type);
-                            return Err(fault(version, source.into()));
-                        }
-                        self.walk(
-                            part.event_type,
-                            part.schema_version,
-                            part.data,
-                            done,
-                            depth + 1,
-                        )?;
-                    }
-                    return Ok(());
-                }
-            }
-        }
-        match steps.finally {
-            Finally::Keep => done.push((event_type.to_owned(), version, data)),
-            Finally::Drop => {}
-            Finally::Rename(new) => self.walk(new, version, data, done, depth + 1)?,
-        }
-        Ok(())
-    }
-}
-
-impl Steps {
-    fn lead_to(&self, target: &str) -> bool {
-        let renamed = matches!(self.finally, Finally::Rename(new) if new == target);
-        let split =
-            |step: &Step| matches!(step, Step::Split { into, .. } if into.contains(&target));
-        renamed || self.versions.values().any(split)
     }
 }
 
