@@ -57,6 +57,19 @@ pub(crate) fn set_once<T>(
     Ok(())
 }
 
+/// Serde's attributes among others.
+pub(crate) fn serde_attrs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("serde"))
+}
+
+/// Refuses a value of a key that is a word by itself.
+pub(crate) fn check_bare(pair: &ParseNestedMeta<'_>, instead: &str) -> Result<()> {
+    if pair.input.is_empty() || pair.input.peek(syn::Token![,]) {
+        return Ok(());
+    }
+    Err(pair.error(format!("takes no value; write `{instead}`")))
+}
+
 /// Checks a text against the rules that all names of `annals-core` share, so that a bad one
 /// fails here and not in the running program.
 pub(crate) fn check_name(name: &LitStr, what: &str, bytes_max: usize) -> Result<()> {

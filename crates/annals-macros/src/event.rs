@@ -7,27 +7,33 @@
 
 use std::collections::HashSet;
 
-use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Field, Fields, LitInt, LitStr, Path, Result, Variant,
+    Attribute, Data, DeriveInput, Error, Expr, Field, Fields, LitInt, LitStr, Result, Variant,
 };
 
-use crate::attribute::{Mistakes, check_name, check_not_generic, read_pairs, set_once};
+use crate::attribute::{
+    Mistakes, check_bare, check_name, check_not_generic, read_pairs, serde_attrs, set_once,
+};
+use crate::described::{Describer, with_name};
 
 /// As `annals_core::EventType::BYTES_MAX`.
 const TYPE_BYTES_MAX: usize = 256;
 /// As `annals_core::Tag::BYTES_MAX`.
 const TAG_BYTES_MAX: usize = 512;
 
-const ENUM_KNOWS: &str = "`#[event(..)]` stands on variants, with `name = \"..\"` and \
-                          `version = ..`, and on fields, with `tag = \"..\"`";
+/// The key under which an event is tagged with whom it is about.
+const SUBJECT: &str = "subject";
+
+const ENUM_KNOWS: &str = "`#[event(..)]` on the enum knows `upcasters = ..`; `name = \"..\"` and \
+                          `version = ..` stand on variants, `tag = \"..\"` and `subject` on fields";
 const VARIANT_KNOWS: &str = "`#[event(..)]` on a variant knows `name = \"..\"` and `version = ..`; \
-                             `tag = \"..\"` stands on a field";
-const FIELD_KNOWS: &str = "`#[event(..)]` on a field knows `tag = \"..\"`";
+                             `tag = \"..\"` and `subject` stand on a field";
+const FIELD_KNOWS: &str = "`#[event(..)]` on a field knows `tag = \"..\"` and `subject`";
 
 /// One type of event: a variant that was found to be right.
 struct EventType<'a> {
@@ -41,16 +47,20 @@ struct EventType<'a> {
 struct TaggedField {
     /// How a pattern names the field: its name, or `0`.
     member: syn::Member,
+    /// Where to look when its type makes no tag.
+    span: Span,
     keys: Vec<LitStr>,
 }
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let (types, upcasters) = parse(input)?;
     let upcasters = upcasters.map(|upcasters| {
+        let function = with_name(upcasters.to_token_stream(), &input.ident);
+        let made = quote_spanned! {upcasters.span()=> ::annals::__private::upcasters(#function) };
         quote! {
             fn upcasters() -> &'static ::annals::Upcasters {
                 static UPCASTERS: ::std::sync::LazyLock<::annals::Upcasters> =
-                    ::std::sync::LazyLock::new(#upcasters);
+                    ::std::sync::LazyLock::new(|| #made);
                 &UPCASTERS
             }
         }
@@ -58,23 +68,16 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let name = &input.ident;
     let (encoder, encode) = encoding(name, &types);
     let (structs, decode) = decoding(&types);
-    let shapes = types.iter().map(|EventType { name, schema_version, .. }| {
-        quote! {
-            ::annals::EventShape {
-                name: #name,
-                schema_version: #schema_version,
-                schema: || ::annals::__private::schemars::json_schema!(true),
-            }
-        }
-    });
+    let (described, shapes) = shapes(name, &types);
     Ok(quote! {
         const _: () = {
             #encoder
             #structs
+            #described
 
             #[automatically_derived]
             impl ::annals::Event for #name {
-                const SHAPES: &'static [::annals::EventShape] = &[#(#shapes),*];
+                const SHAPES: &'static [::annals::EventShape] = &[#shapes];
 
                 #upcasters
 
@@ -94,7 +97,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-fn parse(input: &DeriveInput) -> Result<(Vec<EventType<'_>>, Option<Path>)> {
+fn parse(input: &DeriveInput) -> Result<(Vec<EventType<'_>>, Option<Expr>)> {
     let Data::Enum(data) = &input.data else {
         return Err(Error::new(
             input.ident.span(),
@@ -106,7 +109,7 @@ fn parse(input: &DeriveInput) -> Result<(Vec<EventType<'_>>, Option<Path>)> {
     let not_generic = "events cannot be generic, because what is stored has one shape; remove the \
                        parameters";
     mistakes.note(check_not_generic(&input.generics, not_generic));
-    let mut upcasters: Option<Path> = None;
+    let mut upcasters: Option<Expr> = None;
     mistakes.note(read_pairs(&input.attrs, "event", ENUM_KNOWS, |key, pair| {
         if key != "upcasters" {
             return Ok(false);
@@ -210,17 +213,27 @@ fn check_serde_on_variant(attrs: &[Attribute]) -> Result<()> {
 
 fn parse_tags(fields: &Fields, mistakes: &mut Mistakes) -> Vec<TaggedField> {
     let mut tagged = Vec::new();
+    let mut subject = None;
     for (field, member) in fields.iter().zip(fields.members()) {
         let mut keys = Vec::new();
         mistakes.note(read_pairs(&field.attrs, "event", FIELD_KNOWS, |key, pair| {
-            if key != "tag" {
-                return Ok(false);
+            match key {
+                "tag" => keys.push(parse_tag_key(&pair)?),
+                SUBJECT => {
+                    check_bare(&pair, "#[event(subject)]")?;
+                    let instead = "an event is about one subject; tag this field with \
+                                   `#[event(tag = \"..\")]`, or make two events of it";
+                    if subject.replace(()).is_some() {
+                        return Err(pair.error(instead));
+                    }
+                    keys.push(LitStr::new(SUBJECT, pair.path.span()));
+                }
+                _ => return Ok(false),
             }
-            keys.push(parse_tag_key(&pair)?);
             Ok(true)
         }));
         if !keys.is_empty() {
-            tagged.push(TaggedField { member, keys });
+            tagged.push(TaggedField { member, span: field.ty.span(), keys });
         }
     }
     tagged
@@ -273,7 +286,18 @@ fn encode_arm(event: &EventType<'_>) -> TokenStream {
     let values: Vec<_> = values.map(|(n, _)| format_ident!("__tag{n}")).collect();
     let tags = tagged.iter().zip(&values).flat_map(|(field, value)| {
         let keys = field.keys.iter();
-        keys.map(move |key| quote! { (#key, #value) })
+        keys.map(move |key| {
+            let tag = quote_spanned! {field.span=>
+                (&::annals::__private::TagField(#value)).value()
+            };
+            quote! { (#key, #tag) }
+        })
+    });
+    let lookup = (!tagged.is_empty()).then(|| {
+        quote! {
+            #[allow(unused_imports, reason = "either of them is used")]
+            use ::annals::__private::{TagOfOption as _, TagOfValue as _};
+        }
     });
     let data = match fields {
         // Serde writes `null` for a variant without fields; data is always an object.
@@ -281,8 +305,10 @@ fn encode_arm(event: &EventType<'_>) -> TokenStream {
         _ => quote! { &__Encoded(self) },
     };
     quote! {
-        Self::#ident { #(#members: #values,)* .. } =>
+        Self::#ident { #(#members: #values,)* .. } => {
+            #lookup
             ::annals::__private::encode(#name, #schema_version, #data, &[#(#tags),*])
+        }
     }
 }
 
@@ -328,6 +354,25 @@ fn decoding(types: &[EventType<'_>]) -> (TokenStream, TokenStream) {
     (structs, decode)
 }
 
+/// The shadows that are described, and the elements of `SHAPES`.
+fn shapes(whole: &Ident, types: &[EventType<'_>]) -> (TokenStream, TokenStream) {
+    let mut describer = Describer::new(whole);
+    let mut shapes = TokenStream::new();
+    for EventType { variant, name, schema_version, .. } in types {
+        let shadow = format_ident!("__Described{}", variant.ident.unraw());
+        let serde: Vec<_> = serde_attrs(&variant.attrs).collect();
+        describer.describe(&shadow, &serde, &variant.fields);
+        shapes.extend(quote! {
+            ::annals::EventShape {
+                name: #name,
+                schema_version: #schema_version,
+                schema: ::annals::__private::schema_of::<#shadow>,
+            },
+        });
+    }
+    (describer.into_tokens(), shapes)
+}
+
 /// The fields as the shadows have them: with serde's attributes and no others.
 fn shadow_fields(fields: &Fields) -> TokenStream {
     let shadow = |Field { attrs, ident, ty, .. }: &Field| {
@@ -341,8 +386,4 @@ fn shadow_fields(fields: &Fields) -> TokenStream {
         Fields::Unnamed(_) => quote! { ( #(#shadows),* ) },
         Fields::Unit => TokenStream::new(),
     }
-}
-
-fn serde_attrs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
-    attrs.iter().filter(|attr| attr.path().is_ident("serde"))
 }

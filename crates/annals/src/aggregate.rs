@@ -116,6 +116,7 @@ pub trait AggregateId: Send {
     fn stream(&self, category: &str) -> Result<StreamId, InvalidName>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: fmt::Display + Send> AggregateId for T {
     fn stream(&self, category: &str) -> Result<StreamId, InvalidName> {
         StreamId::of(category, self)

@@ -3,7 +3,7 @@
 
 #![deny(warnings)]
 
-use annals::{Aggregate, Apply, Event};
+use annals::{Aggregate, Apply, Event, Upcasters};
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Renamed {
@@ -11,6 +11,7 @@ struct Renamed {
 }
 
 #[derive(Event)]
+#[event(upcasters = Self::upcasters_of_things)]
 enum ThingEvent {
     Made,
     Emptied {},
@@ -28,6 +29,24 @@ enum ThingEvent {
         stored: bool,
         r#type: Option<String>,
     },
+    Owned {
+        #[event(subject, tag = "owner")]
+        owner: Option<u64>,
+        // The names that derived code might give to types of its own.
+        #[serde(flatten)]
+        field: Field0,
+    },
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Field0 {
+    title: String,
+}
+
+impl ThingEvent {
+    fn upcasters_of_things() -> Upcasters {
+        Upcasters::new().drop_type("thing.painted")
+    }
 }
 
 #[derive(Default, Aggregate)]
@@ -47,11 +66,35 @@ impl Apply<ThingEvent> for Thing {
             ThingEvent::Moved { to_place, mover, stored, r#type } => {
                 drop((to_place, mover, stored, r#type));
             }
+            ThingEvent::Owned { owner, field: Field0 { title } } => drop((owner, title)),
         }
     }
 }
 
+struct ShelfId(u8);
+
+impl std::fmt::Display for ShelfId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize, Aggregate)]
+#[aggregate(category = "shelf", event = ThingEvent, id = ShelfId)]
+#[aggregate(unknown = skip, snapshot(version = 2), cache)]
+struct Shelf(u32, Option<Vec<Self>>, #[serde(default)] std::collections::BTreeMap<String, u8>);
+
+#[annals::fold]
+impl Apply<ThingEvent> for Shelf {
+    fn apply(&mut self, _: ThingEvent) {
+        self.0 += 1;
+    }
+}
+
 fn main() {
+    assert!(Shelf::CACHE.is_some() && Shelf::SNAPSHOT.is_some());
+    assert_eq!(ThingEvent::SHAPES.len(), 5);
+
     // Also inside a function.
     #[derive(Event)]
     enum Local {

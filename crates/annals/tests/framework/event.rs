@@ -137,6 +137,33 @@ fn schema_versions_and_tags_are_those_of_the_attributes() {
 }
 
 #[test]
+fn the_subject_is_a_tag_and_what_is_not_there_is_none() {
+    #[derive(Event)]
+    enum Visit {
+        Planned {
+            #[event(subject, tag = "guest")]
+            guest: Option<u32>,
+            #[event(tag = "room")]
+            room: Option<String>,
+        },
+        Arrived {
+            #[event(subject)]
+            guest: Box<u32>,
+        },
+        Left(#[event(subject)] String),
+    }
+    let tags = |visit: Visit| -> Vec<String> {
+        let new = visit.encode().unwrap();
+        new.tags.iter().map(ToString::to_string).collect()
+    };
+    let planned = Visit::Planned { guest: Some(7), room: None };
+    assert_eq!(tags(planned), ["subject:7", "guest:7"]);
+    assert_eq!(tags(Visit::Planned { guest: None, room: None }), [""; 0]);
+    assert_eq!(tags(Visit::Arrived { guest: Box::new(7) }), ["subject:7"]);
+    assert_eq!(tags(Visit::Left("ada".into())), ["subject:ada"]);
+}
+
+#[test]
 fn events_of_other_programs_load_when_they_have_the_fields() {
     let more = r#" { "type": "phone", "total": 1, "lines": [], "customerId": 1, "extra": [1] } "#;
     let event = only(&foreign("order-placed", 2, Data::json(more)));

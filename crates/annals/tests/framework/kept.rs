@@ -113,8 +113,8 @@ async fn only(snapshots: &MemorySnapshots) -> Snapshot {
 #[tokio::test]
 async fn only_what_is_not_in_the_snapshot_is_read() {
     let (store, snapshots) = (Counting::new(), MemorySnapshots::new());
-    let annals = Annals::new(store.clone())
-        .with_snapshots(snapshots.clone(), SnapshotPolicy::every(10));
+    let annals =
+        Annals::new(store.clone()).with_snapshots(snapshots.clone(), SnapshotPolicy::every(10));
     book(&annals, 0..25).await;
     assert_eq!(only(&snapshots).await.version, Version::new(20));
     store.taken();
@@ -130,8 +130,8 @@ async fn only_what_is_not_in_the_snapshot_is_read() {
 async fn loading_makes_snapshots_too() {
     let (store, snapshots) = (Counting::new(), MemorySnapshots::new());
     book(&Annals::new(store.clone()), 0..25).await;
-    let annals = Annals::new(store.clone())
-        .with_snapshots(snapshots.clone(), SnapshotPolicy::every(10));
+    let annals =
+        Annals::new(store.clone()).with_snapshots(snapshots.clone(), SnapshotPolicy::every(10));
     amounts(&annals).await;
     annals.settled().await;
     assert_eq!(only(&snapshots).await.version, Version::new(25));
@@ -140,8 +140,8 @@ async fn loading_makes_snapshots_too() {
 #[tokio::test]
 async fn damaged_snapshots_only_cost_time() {
     let (store, snapshots) = (Counting::new(), MemorySnapshots::new());
-    let annals = Annals::new(store.clone())
-        .with_snapshots(snapshots.clone(), SnapshotPolicy::every(10));
+    let annals =
+        Annals::new(store.clone()).with_snapshots(snapshots.clone(), SnapshotPolicy::every(10));
     book(&annals, 0..12).await;
     let whole = only(&snapshots).await;
     let mut flipped = whole.state.to_vec();
@@ -166,8 +166,8 @@ async fn damaged_snapshots_only_cost_time() {
 #[tokio::test]
 async fn snapshots_of_another_past_or_another_fold_are_not_believed() {
     let (store, snapshots) = (Counting::new(), MemorySnapshots::new());
-    let annals = Annals::new(store.clone())
-        .with_snapshots(snapshots.clone(), SnapshotPolicy::never());
+    let annals =
+        Annals::new(store.clone()).with_snapshots(snapshots.clone(), SnapshotPolicy::never());
     book(&annals, 0..12).await;
     annals.rebuild_snapshots::<Ledger>(&store.0, |_, _| {}).await.unwrap();
     let right = only(&snapshots).await;
@@ -176,8 +176,8 @@ async fn snapshots_of_another_past_or_another_fold_are_not_believed() {
     for length in [5, 12, 30] {
         let other = MemoryStore::new();
         book(&Annals::new(other.clone()), 100..100 + length).await;
-        let restored = Annals::new(other)
-            .with_snapshots(snapshots.clone(), SnapshotPolicy::never());
+        let restored =
+            Annals::new(other).with_snapshots(snapshots.clone(), SnapshotPolicy::never());
         assert_eq!(amounts(&restored).await, (100..100 + length).collect::<Vec<_>>());
     }
 
@@ -230,8 +230,8 @@ async fn a_broken_store_of_snapshots_disturbs_nobody() {
 #[tokio::test]
 async fn the_nightly_job_brings_all_up_to_date() {
     let (store, snapshots) = (Counting::new(), MemorySnapshots::new());
-    let annals = Annals::new(store.clone())
-        .with_snapshots(snapshots.clone(), SnapshotPolicy::never());
+    let annals =
+        Annals::new(store.clone()).with_snapshots(snapshots.clone(), SnapshotPolicy::never());
     for id in 0..7 {
         for amount in 0..=id {
             annals.execute::<Ledger, _>(id, Book(amount)).await.unwrap();
@@ -274,8 +274,8 @@ async fn the_nightly_job_brings_all_up_to_date() {
 #[tokio::test]
 async fn a_wrong_snapshot_is_found_and_dropped() {
     let (store, snapshots) = (Counting::new(), MemorySnapshots::new());
-    let annals = Annals::new(store.clone())
-        .with_snapshots(snapshots.clone(), SnapshotPolicy::every(5));
+    let annals =
+        Annals::new(store.clone()).with_snapshots(snapshots.clone(), SnapshotPolicy::every(5));
     assert_eq!(annals.check_snapshot::<Ledger>("1").await.unwrap(), None);
     book(&annals, 0..5).await;
     assert_eq!(annals.check_snapshot::<Ledger>("1").await.unwrap(), Some(true));

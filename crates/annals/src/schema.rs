@@ -1,0 +1,3 @@
+//! The shapes of events over time.
+
+pub(crate) mod canonical;

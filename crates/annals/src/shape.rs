@@ -1,0 +1,80 @@
+//! What derived code calls to describe shapes of events and states.
+
+use std::marker::PhantomData;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+/// The schema of what a hidden shadow describes.
+///
+/// Everything is written where it is used, so that the name of a type says nothing. Defaults are
+/// left out: they may be another one each time, such as the present moment.
+#[must_use]
+pub fn schema_of<T: JsonSchema>() -> Schema {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.meta_schema = None;
+        settings.inline_subschemas = true;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    let is_named_for_shadow =
+        schema.get("title").and_then(|title| title.as_str()) == Some(&T::schema_name());
+    if is_named_for_shadow {
+        schema.remove("title");
+    }
+    RecursiveTransform(|schema: &mut Schema| {
+        schema.remove("default");
+    })
+    .transform(&mut schema);
+    schema
+}
+
+/// A type of which only the name is known.
+#[must_use]
+pub fn opaque(title: &str) -> Schema {
+    let mut schema = Schema::default();
+    schema.insert("title".to_owned(), title.into());
+    schema
+}
+
+/// The type of a field, which may have a schema or not.
+///
+/// `(&FieldType::<T>::titled(..)).describe(..)` takes [`Described`] if it does, because that is
+/// the method of what stands there; if not, [`Opaque`], for which another reference is needed.
+#[derive(Debug)]
+pub struct FieldType<T> {
+    title: Option<&'static str>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> FieldType<T> {
+    /// The type as it is written; no title when it is flattened into something else.
+    #[must_use]
+    pub fn titled(title: Option<&'static str>) -> Self {
+        Self { title, of: PhantomData }
+    }
+}
+
+/// A type that has a schema.
+pub trait Described {
+    /// Its schema.
+    fn describe(&self, generator: &mut SchemaGenerator) -> Schema;
+}
+
+impl<T: JsonSchema> Described for FieldType<T> {
+    fn describe(&self, generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
+    }
+}
+
+/// A type that may have none.
+pub trait Opaque {
+    /// Its name, as a schema.
+    fn describe(&self, generator: &mut SchemaGenerator) -> Schema;
+}
+
+impl<T> Opaque for &FieldType<T> {
+    fn describe(&self, _: &mut SchemaGenerator) -> Schema {
+        self.title.map_or_else(|| Schema::from(true), opaque)
+    }
+}

@@ -1,0 +1,33 @@
+#![deny(unused_must_use)]
+
+use annals::{Aggregate, Annals, Apply, Command, Event};
+
+#[derive(Event)]
+enum AccountEvent {
+    Opened,
+}
+
+#[derive(Default, Aggregate)]
+#[aggregate(category = "account", event = AccountEvent)]
+struct Account;
+
+impl Apply<AccountEvent> for Account {
+    fn apply(&mut self, _: AccountEvent) {}
+}
+
+#[derive(Clone)]
+struct Open;
+
+impl Command<Account> for Open {
+    type Error = std::convert::Infallible;
+
+    fn decide(self, _: &Account) -> Result<Vec<AccountEvent>, Self::Error> {
+        Ok(vec![])
+    }
+}
+
+async fn forgets(bank: Annals) {
+    bank.execute("ACC_123", Open);
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use annals::{Aggregate, Apply, Event};
+
+#[derive(Event)]
+enum AccountEvent {
+    Opened,
+}
+
+#[derive(Default, Aggregate)]
+#[aggregate(category = "account", event = AccountEvent, snapshot(version = 2))]
+struct Account;
+
+#[annals::fold]
+impl Apply<AccountEvent> for Account {
+    fn apply(&mut self, _: AccountEvent) {}
+}
+
+fn main() {}
