@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod attribute;
+mod decision_model;
 mod described;
 mod event;
 mod fold;
@@ -83,4 +84,18 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn fold(arguments: TokenStream, item: TokenStream) -> TokenStream {
     fold::expand(&arguments.into(), &item.into()).into()
+}
+
+/// Implements `annals::DecisionModel` for the state that is folded from what a query finds, and
+/// gives it the constructor `of`.
+///
+/// `#[model(event = CourseEvent, types(CourseDefined, StudentSubscribed))]` says which events it
+/// is folded from, by their variants; without `types` all of the enum. A type that is stored
+/// under another name than its variant is named in quotes. On a field, `#[model(tag = "course")]`
+/// restricts them to those tagged `course:` with the field's value. How an event changes the
+/// state is yours to say, with `impl Apply<CourseEvent> for Places`.
+#[proc_macro_derive(DecisionModel, attributes(model))]
+pub fn derive_decision_model(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    decision_model::expand(&input).unwrap_or_else(Error::into_compile_error).into()
 }

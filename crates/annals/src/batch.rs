@@ -18,6 +18,7 @@ use crate::execute::attempt::{Deciding, Outcome};
 use crate::execute::how::{How, how_methods};
 use crate::execute::{decide, name_of};
 use crate::load::Loaded;
+use crate::refusal::Refused;
 use crate::{Aggregate, Annals, Command, Event};
 
 /// Several commands on their way; await it. Made by [`Annals::batch`].
@@ -295,7 +296,7 @@ impl<A: Aggregate, C: Command<A>> Part for OnAggregate<A, C> {
     }
 
     fn refusal(&self, annals: &Annals, error: &ExecuteError<AnyRefusal>) -> Option<Append> {
-        annals.refusal(self.stream.as_ref().ok()?, name_of::<C>(), error)
+        annals.refusal(Refused::Command(self.stream.as_ref().ok()?), name_of::<C>(), error)
     }
 }
 

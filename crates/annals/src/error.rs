@@ -30,10 +30,10 @@ pub enum ExecuteError<E> {
         /// A stream that the other command changed and this one does not.
         stream: StreamId,
     },
-    /// Others kept changing the stream. Try again later, or with more patience.
+    /// Others kept changing what was decided on. Try again later, or with more patience.
     #[error(
-        "gave up after {attempts} attempts, because others kept changing the stream; execute the \
-         command again, or allow more attempts with `Annals::with_retry`"
+        "gave up after {attempts} attempts, because others kept changing what was decided on; \
+         execute it again, or allow more attempts with `Annals::with_retry`"
     )]
     Conflict {
         /// How often the command was decided.
@@ -126,7 +126,7 @@ pub enum LoadError {
     /// The stream was deleted, softly: restore it, or load it as of an earlier moment.
     #[error("stream {0} is deleted; restore it, or load it as of an earlier version or moment")]
     Deleted(StreamId),
-    /// The id does not make a stream id. Use another id.
+    /// An id makes no stream, or a value no tag to find events by. Use another.
     #[error(transparent)]
     Id(InvalidName),
     /// The store could not read. Its own group says what to do.

@@ -95,7 +95,8 @@ pub(crate) fn decode<E: Event>(
     decoded.collect::<Result<Vec<_>, _>>().map(Decoded::several)
 }
 
-fn knows<E: Event>(event: &RecordedEvent) -> bool {
+/// Whether the stored type is one of them.
+pub(crate) fn knows<E: Event>(event: &RecordedEvent) -> bool {
     E::SHAPES.iter().any(|shape| shape.name == event.event_type.as_str())
 }
 

@@ -17,6 +17,7 @@ use crate::error::{EncodeError, ExecuteError, LoadError};
 use crate::execute::attempt::{Deciding, Outcome};
 use crate::execute::how::{How, how_methods};
 use crate::load::Loaded;
+use crate::refusal::Refused;
 use crate::{Aggregate, Annals, Command, Context, Event};
 
 /// The receipt of a command that was executed.
@@ -118,7 +119,8 @@ impl<A: Aggregate, C: Command<A>> Execute<'_, A, C> {
         let executed = async {
             let executed = execute(annals, &stream, &command, &how).await;
             let refused = executed.as_ref().err();
-            let refusal = refused.and_then(|error| annals.refusal(&stream, name_of::<C>(), error));
+            let what = Refused::Command(&stream);
+            let refusal = refused.and_then(|error| annals.refusal(what, name_of::<C>(), error));
             if let Some(refusal) = refusal {
                 annals.record_refusal(refusal).await;
             }

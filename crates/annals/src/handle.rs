@@ -68,7 +68,8 @@ impl Annals {
     }
 
     /// The same, and every command that is refused leaves an event `CommandRefused`, in a stream
-    /// of its own: `refusal-account-1` for a command to `account-1`.
+    /// of its own: `refusal-account-1` for a command to `account-1`, and `refusal-Subscribe` for
+    /// the decision `Subscribe`.
     ///
     /// Without it a refused command leaves no trace.
     #[must_use]

@@ -103,6 +103,10 @@ mod batch;
 mod cache;
 mod command;
 mod context;
+#[cfg(any(doc, doctest))]
+pub mod dcb;
+mod decide;
+mod decision;
 mod denied;
 mod error;
 mod event;
@@ -127,10 +131,12 @@ mod upcast;
 pub mod __private;
 
 pub use aggregate::{Aggregate, AggregateId, AnyId, Apply, Snapshotting, UnknownTypes};
-pub use annals_macros::{Aggregate, Event, fold};
+pub use annals_macros::{Aggregate, DecisionModel, Event, fold};
 pub use batch::{AnyRefusal, Batch, BatchError, Batched};
 pub use command::Command;
 pub use context::Context;
+pub use decide::{Decide, Decided};
+pub use decision::{Decision, DecisionModel, DecisionModels};
 pub use denied::Denied;
 pub use error::{DecodeError, DecodeFault, EncodeError, EncodeFault, ExecuteError, LoadError};
 pub use event::{Decoded, Event, EventShape};

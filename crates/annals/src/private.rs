@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 use crate::{Event, Upcasters};
 
+pub use crate::decision::derived::{is_stored_as, query};
 pub use crate::fold::{Folded, Kept, StateShape, fold_of, snapshotting};
 pub use crate::shape::{Described, FieldType, Opaque, opaque, schema_of};
 pub use {schemars, serde};

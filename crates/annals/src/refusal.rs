@@ -11,24 +11,33 @@ use crate::{Annals, ExecuteError, FieldErrors};
 const CATEGORY: &str = "refusal";
 const COMMAND_REFUSED: &str = "CommandRefused";
 
+/// What was refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refused<'a> {
+    /// A command to this stream.
+    Command(&'a StreamId),
+    /// A decision, which concerns no stream until it is made.
+    Decision,
+}
+
 impl Annals {
     /// The append that records that a command was refused, if it was and if that is wanted.
     pub(crate) fn refusal<E: Error>(
         &self,
-        stream: &StreamId,
+        what: Refused<'_>,
         command: &str,
         refused: &ExecuteError<E>,
     ) -> Option<Append> {
         if !self.records_refusals || !is_refusal(refused) {
             return None;
         }
-        match append_of(stream, command, refused) {
+        match append_of(what, command, refused) {
             Ok(mut append) => {
                 self.stamp(&mut append, None);
                 Some(append)
             }
             Err(invalid) => {
-                tracing::warn!(%invalid, %stream, "a refusal cannot be recorded");
+                tracing::warn!(%invalid, command, "a refusal cannot be recorded");
                 None
             }
         }
@@ -49,7 +58,7 @@ fn is_refusal<E>(error: &ExecuteError<E>) -> bool {
 }
 
 fn append_of<E: Error>(
-    stream: &StreamId,
+    what: Refused<'_>,
     command: &str,
     refused: &ExecuteError<E>,
 ) -> Result<Append, annals_core::InvalidName> {
@@ -58,15 +67,20 @@ fn append_of<E: Error>(
         ExecuteError::Invalid(errors) => errors,
         _ => &none,
     };
-    let data = json!({
+    let mut data = json!({
         "command": command,
-        "stream": stream,
         "code": refused.code(),
         "message": refused.to_string(),
         "fields": fields,
     });
+    let refusals = match what {
+        Refused::Command(stream) => {
+            data["stream"] = json!(stream);
+            StreamId::of(CATEGORY, stream)?
+        }
+        Refused::Decision => StreamId::of(CATEGORY, command)?,
+    };
     let data = Data::json(data.to_string());
     let event = NewEvent::new(EventType::from_static(COMMAND_REFUSED), data);
-    let refusals = StreamId::of(CATEGORY, stream)?;
     Ok(Append::to(refusals, ExpectedVersion::Any, [event]))
 }

@@ -62,6 +62,8 @@ pub(crate) const CLOSED: &str = "annals.StreamClosed";
 pub(crate) const DELETED: &str = "annals.StreamDeleted";
 pub(crate) const RESTORED: &str = "annals.StreamRestored";
 pub(crate) const TRUNCATED: &str = "annals.StreamTruncated";
+/// What says that a stream takes no more events.
+pub(crate) const NOT_OPEN: [&str; 3] = [ARCHIVED, CLOSED, DELETED];
 /// What all of them start with, and no event of a domain.
 const PREFIX: &str = "annals.Stream";
 

@@ -5,6 +5,8 @@
 mod account;
 mod batch;
 mod context;
+mod courses;
+mod decide;
 mod event;
 mod execute;
 mod fold;
@@ -13,7 +15,9 @@ mod idempotent;
 mod kept;
 mod load;
 mod model;
+mod overbooking;
 mod record;
 mod retention;
 mod shapes;
 mod stores;
+mod watched;

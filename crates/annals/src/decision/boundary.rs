@@ -1,0 +1,192 @@
+//! A dynamic consistency boundary: the events that a decision depends on, folded.
+
+use annals_core::{
+    Append, AppendCondition, EventStore, EventType, InvalidName, Position, Query, QueryItem, Read,
+    Receipt, RecordedEvent, Tags, Version,
+};
+use futures_util::TryStreamExt;
+
+use crate::error::{DecodeError, LoadError};
+use crate::event::knows;
+use crate::upcast::{Upcasted, Upcasters};
+use crate::{DecisionModels, Event};
+
+/// The models of a decision and how far they were folded.
+#[derive(Debug)]
+pub(crate) struct Boundary<M> {
+    pub(crate) models: M,
+    /// The last event that was found; [`Position::START`] when there was none.
+    pub(crate) position: Position,
+    readings: Vec<Reading>,
+    /// What all of them read together.
+    query: Query,
+}
+
+/// What one model is folded from.
+#[derive(Debug)]
+pub struct Reading {
+    /// As the model says it, in the types that are written now.
+    asked: Query,
+    /// With the types under which such events may be stored.
+    stored: Query,
+    upcasters: &'static Upcasters,
+}
+
+impl<M: DecisionModels> Boundary<M> {
+    /// The models before any event.
+    pub(crate) fn of(models: M) -> Result<Self, InvalidName> {
+        let mut readings = Vec::new();
+        models.readings(&mut readings)?;
+        let mut query = Query::default();
+        for item in readings.iter().flat_map(|reading| reading.stored.items()) {
+            if !query.items().contains(item) {
+                query = query.or(item.clone());
+            }
+        }
+        Ok(Self { models, position: Position::START, readings, query })
+    }
+
+    /// Folds what has come since, up to a position.
+    pub(crate) async fn catch_up(
+        &mut self,
+        store: &dyn EventStore,
+        up_to: Position,
+    ) -> Result<(), LoadError> {
+        if self.query.items().is_empty() {
+            return Ok(());
+        }
+        let tail = Read::query(self.query.clone()).after(self.position).up_to(up_to);
+        let mut tail = store.read(tail);
+        while let Some(stored) = tail.try_next().await? {
+            self.fold(&stored)?;
+            self.position = stored.position;
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, stored: &RecordedEvent) -> Result<(), DecodeError> {
+        self.models.fold(&mut self.readings.iter(), stored)
+    }
+
+    /// That nothing has come since which the decision depends on: what `narrower` finds, or else
+    /// everything that was read. `None` when it depends on nothing.
+    pub(crate) fn unchanged(&self, narrower: Option<&Query>) -> Option<AppendCondition> {
+        let query = narrower.map_or_else(|| self.query.clone(), |query| self.as_stored(query));
+        let depends = !query.items().is_empty();
+        depends.then(|| AppendCondition::none_match_after(query, self.position))
+    }
+
+    /// A query about the events of any of the models, widened as theirs are.
+    fn as_stored(&self, query: &Query) -> Query {
+        let mut upcasters = self.readings.iter().map(|reading| reading.upcasters);
+        let first = upcasters.next().unwrap_or(Upcasters::NONE);
+        as_stored(query, &upcasters.fold(first.clone(), Upcasters::and))
+    }
+
+    /// Folds what was just appended, as it would be read.
+    pub(crate) fn append(&mut self, append: &Append, receipt: &Receipt) -> Result<(), DecodeError> {
+        for stored in recorded(append, receipt) {
+            self.fold(&stored)?;
+        }
+        self.position = receipt.last_position;
+        Ok(())
+    }
+}
+
+impl Reading {
+    pub(crate) fn of<E: Event>(asked: Query) -> Self {
+        let upcasters = E::upcasters();
+        Self { stored: as_stored(&asked, upcasters), asked, upcasters }
+    }
+
+    /// What a stored event says that the model asks for, brought to its newest shape.
+    pub(crate) fn events<E: Event>(&self, stored: &RecordedEvent) -> Result<Vec<E>, DecodeError> {
+        if !self.stored.matches(stored) {
+            return Ok(vec![]);
+        }
+        let became = match self.upcasters.apply(stored)? {
+            Upcasted::AsStored => vec![stored.clone()],
+            Upcasted::Became(events) => events,
+        };
+        // What an old event was split into is not all asked for.
+        let asked = became.iter().filter(|event| self.asks_for::<E>(event));
+        asked.map(E::decode_current).collect()
+    }
+
+    fn asks_for<E: Event>(&self, event: &RecordedEvent) -> bool {
+        let known = knows::<E>(event);
+        let mut items = self.asked.items().iter();
+        items.any(|item| item.matches(event) && (known || !item.types.is_empty()))
+    }
+}
+
+/// The same query about events as they may be stored: with the types that were split into those
+/// it asks for, or renamed to them.
+fn as_stored(query: &Query, upcasters: &Upcasters) -> Query {
+    let widened = query.items().iter().map(|item| {
+        let types = item.types.iter().flat_map(|name| upcasters.stored_types(name.as_str()));
+        let mut widened = QueryItem { types: vec![], ..item.clone() };
+        for name in types.map(EventType::from_stored) {
+            if !widened.types.contains(&name) {
+                widened.types.push(name);
+            }
+        }
+        widened
+    });
+    widened.collect()
+}
+
+/// The events of an append as they stand in the log; all but the last are said to stand where
+/// the first does, because a receipt does not tell.
+fn recorded(append: &Append, receipt: &Receipt) -> Vec<RecordedEvent> {
+    let mut recorded = Vec::new();
+    for part in &append.streams {
+        let last = receipt.version_of(&part.stream).unwrap_or(Version::EMPTY).get();
+        let before = last.saturating_sub(part.events.len() as u64);
+        for (event, n) in part.events.iter().zip(1..) {
+            recorded.push(RecordedEvent {
+                position: receipt.first_position,
+                stream: part.stream.clone(),
+                version: Version::new(before + n),
+                id: event.id,
+                event_type: event.event_type.clone(),
+                schema_version: event.schema_version,
+                data: event.data.clone(),
+                metadata: event.metadata.clone(),
+                tags: Tags::new(&event.tags),
+                occurred_at: event.occurred_at.unwrap_or(receipt.recorded_at),
+                recorded_at: receipt.recorded_at,
+            });
+        }
+    }
+    if let Some(last) = recorded.last_mut() {
+        last.position = receipt.last_position;
+    }
+    recorded
+}
+
+#[cfg(test)]
+mod tests {
+    use annals_core::Tag;
+
+    use super::*;
+
+    #[test]
+    fn a_query_is_widened_by_every_way_that_leads_to_its_types() {
+        let upcasters = Upcasters::new()
+            .rename("CourseMade", "CourseCreated")
+            .rename("CourseCreated", "CourseDefined")
+            .split("CoursePlanned", 1, &["CourseDefined", "TeacherFound"], |_| vec![]);
+        let tag = Tag::from_static("course:c1");
+        let of = |names: &[&'static str]| {
+            let types = names.iter().map(|name| EventType::from_static(name));
+            Query::of(QueryItem::new().types(types).tag(tag.clone()))
+        };
+        let widened = as_stored(&of(&["TeacherFound", "CourseDefined"]), &upcasters);
+        let expected =
+            of(&["TeacherFound", "CoursePlanned", "CourseDefined", "CourseCreated", "CourseMade"]);
+        assert_eq!(widened, expected);
+        // An item that names no type is as wide as it can be.
+        assert_eq!(as_stored(&of(&[]), &upcasters), of(&[]));
+    }
+}

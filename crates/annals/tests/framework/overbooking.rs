@@ -1,0 +1,91 @@
+//! Many tasks decide at once on what the others change: no course is overbooked, no student has
+//! too many courses, and every success is in the log once.
+
+use std::collections::BTreeMap;
+
+use annals::{
+    Annals, Event, EventStore, EventStoreExt, ExecuteError, MemoryStore, Read, RetryPolicy,
+};
+use tokio::task::JoinSet;
+
+use crate::courses::{COURSES_MAX, CourseEvent, Refusal, define, subscribe};
+
+const TASKS: u32 = 64;
+const COURSES: u32 = 5;
+const STUDENTS: u32 = 7;
+const PLACES: u32 = 4;
+
+/// Each of 64 tasks lets one of seven students try one of five courses with four places each, and
+/// then the next: 35 wishes, each wished by several, for 20 places, of which each student may
+/// have three.
+async fn overbook(store: impl EventStore + 'static) {
+    let patient = RetryPolicy::default().attempts_max(200);
+    let school = Annals::new(store).with_retry(patient);
+    for course in 0..COURSES {
+        school.decide(define(&format!("c{course}"), PLACES)).await.unwrap();
+    }
+    let mut tasks = JoinSet::new();
+    for task in 0..TASKS {
+        let school = school.clone();
+        tasks.spawn(async move {
+            let mut won = Vec::new();
+            for course in [task % COURSES, (task + 1) % COURSES] {
+                let wish = subscribe(&format!("s{}", task % STUDENTS), &format!("c{course}"));
+                match school.decide(wish.clone()).await {
+                    Ok(_) => won.push((wish.student, wish.course)),
+                    Err(ExecuteError::Refused(Refusal::Unknown | Refusal::Gone)) => {
+                        panic!("refused for no reason: {wish:?}")
+                    }
+                    Err(ExecuteError::Refused(_)) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+            won
+        });
+    }
+    let mut won = tasks.join_all().await.concat();
+    won.sort_unstable();
+
+    let (mut recorded, mut of_course, mut of_student) =
+        (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    for stored in school.store().read_to_end(Read::all()).await.unwrap() {
+        for event in CourseEvent::decode(&stored).unwrap() {
+            if let CourseEvent::StudentSubscribed { student, course } = event {
+                *of_course.entry(course.clone()).or_insert(0) += 1;
+                *of_student.entry(student.clone()).or_insert(0) += 1;
+                recorded.push((student, course));
+            }
+        }
+    }
+    recorded.sort_unstable();
+    assert_eq!(recorded, won, "what is in the log and what the tasks were told");
+    let mut once = recorded.clone();
+    once.dedup();
+    assert_eq!(once, recorded, "nobody is subscribed twice");
+    assert!(of_course.values().all(|taken| *taken <= PLACES), "{of_course:?}");
+    assert!(of_student.values().all(|taken| *taken <= COURSES_MAX), "{of_student:?}");
+    // Somebody was refused because others were faster, or the test shows nothing.
+    let full = of_course.values().filter(|taken| **taken == PLACES).count();
+    let busy = of_student.values().filter(|taken| **taken == COURSES_MAX).count();
+    assert!(full > 0 && busy > 0, "{of_course:?} {of_student:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_in_memory() {
+    overbook(MemoryStore::new()).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("school.db");
+    overbook(annals::SqliteStore::open(path).unwrap()).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_in_a_database() {
+    let database = annals_scratch::Database::create().await;
+    overbook(annals::PostgresStore::connect(database.url()).await.unwrap()).await;
+}
