@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use annals_core::{InvalidName, StreamId};
+use annals_core::{InvalidName, NameFault, StreamId};
 
 use crate::Event;
 
@@ -119,7 +119,7 @@ pub trait AggregateId: Send {
 #[diagnostic::do_not_recommend]
 impl<T: fmt::Display + Send> AggregateId for T {
     fn stream(&self, category: &str) -> Result<StreamId, InvalidName> {
-        StreamId::of(category, self)
+        stream_with(category, self)
     }
 }
 
@@ -133,9 +133,18 @@ impl<T: fmt::Display> From<T> for AnyId {
     }
 }
 
+/// The stream with an id that has at least one character: without an id it would be everybody's.
+fn stream_with(category: &str, id: &impl fmt::Display) -> Result<StreamId, InvalidName> {
+    let stream = StreamId::of(category, id)?;
+    if stream.id().is_empty() {
+        return Err(InvalidName { kind: "id", fault: NameFault::Empty });
+    }
+    Ok(stream)
+}
+
 impl AggregateId for AnyId {
     fn stream(&self, category: &str) -> Result<StreamId, InvalidName> {
-        StreamId::of(category, &self.0)
+        stream_with(category, &self.0)
     }
 }
 

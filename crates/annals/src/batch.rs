@@ -13,13 +13,14 @@ use annals_core::{
 use async_trait::async_trait;
 
 use crate::aggregate::stream_of;
-use crate::error::{EncodeError, ExecuteError, LoadError};
+use crate::error::{ExecuteError, LoadError};
+use crate::event::encode;
 use crate::execute::attempt::{Deciding, Outcome};
 use crate::execute::how::{How, how_methods};
 use crate::execute::{decide, name_of};
 use crate::load::Loaded;
 use crate::refusal::Refused;
-use crate::{Aggregate, Annals, Command, Event};
+use crate::{Aggregate, Annals, Command, RetryPolicy};
 
 /// Several commands on their way; await it. Made by [`Annals::batch`].
 #[must_use = "nothing is executed until it is awaited"]
@@ -164,7 +165,10 @@ impl<'a> Batch<'a> {
     }
 
     async fn run(self) -> Result<Batched, BatchError> {
-        let Self { annals, parts, how } = self;
+        let Self { annals, parts, mut how } = self;
+        // As patient as the most patient of the commands.
+        let policies = parts.iter().filter_map(|part| part.retry());
+        how.retry = how.retry.or(policies.max_by_key(RetryPolicy::attempts));
         let mut deciding = Together { annals, parts: &parts, at: None, folds: vec![] };
         let executed = annals.attempt(&how, &mut deciding).await;
         if let (Err(error), Some(part)) = (&executed, deciding.at)
@@ -177,7 +181,7 @@ impl<'a> Batch<'a> {
             Ok(Outcome::Appended(receipt, _)) => {
                 Ok(Batched { appended: Some(receipt), repeated: false })
             }
-            Ok(Outcome::Repeated(receipt)) => {
+            Ok(Outcome::Repeated(receipt, _)) => {
                 Ok(Batched { appended: Some(receipt), repeated: true })
             }
             Err(error) => Err(BatchError { part: deciding.at, error }),
@@ -217,6 +221,11 @@ struct Fold {
 
 impl Deciding for Together<'_, '_> {
     type Refusal = AnyRefusal;
+    const BLIND: bool = false;
+
+    fn what(&self) -> String {
+        self.parts.iter().map(|part| part.what()).collect::<Vec<_>>().join(", ")
+    }
 
     async fn decide(&mut self) -> Result<Append, ExecuteError<AnyRefusal>> {
         self.folds.clear();
@@ -240,16 +249,14 @@ impl Deciding for Together<'_, '_> {
         });
         Ok(Append { streams: streams.collect(), conditions: vec![] })
     }
-
-    fn concerns(&self, stream: &StreamId) -> bool {
-        self.parts.iter().any(|part| part.stream().is_ok_and(|own| own == *stream))
-    }
 }
 
 /// A command to an aggregate of any type.
 #[async_trait]
 trait Part: Send + Sync {
-    fn stream(&self) -> Result<StreamId, LoadError>;
+    fn what(&self) -> String;
+
+    fn retry(&self) -> Option<RetryPolicy>;
 
     fn check(&self) -> Result<(), ExecuteError<AnyRefusal>>;
 
@@ -270,8 +277,13 @@ struct OnAggregate<A, C> {
 
 #[async_trait]
 impl<A: Aggregate, C: Command<A>> Part for OnAggregate<A, C> {
-    fn stream(&self) -> Result<StreamId, LoadError> {
-        Ok(self.stream.clone()?)
+    fn what(&self) -> String {
+        let stream = self.stream.as_ref().map_or("", |stream| stream.as_str());
+        format!("{} {stream}", name_of::<C>())
+    }
+
+    fn retry(&self) -> Option<RetryPolicy> {
+        self.command.retry()
     }
 
     fn check(&self) -> Result<(), ExecuteError<AnyRefusal>> {
@@ -283,14 +295,15 @@ impl<A: Aggregate, C: Command<A>> Part for OnAggregate<A, C> {
         annals: &Annals,
         folds: &mut Vec<Fold>,
     ) -> Result<(), ExecuteError<AnyRefusal>> {
-        let fold = fold_of::<A>(annals, folds, self.stream()?).await?;
+        let fold = fold_of::<A>(annals, folds, self.stream.clone()?).await?;
         let loaded = fold.loaded.downcast_mut::<Loaded<A>>();
         let loaded = loaded.ok_or_else(|| LoadError::TwoAggregates(fold.stream.clone()))?;
         let events = decide(loaded, &self.command)
             .map_err(|error| error.map(|refusal| AnyRefusal(Box::new(refusal))))?;
         for event in events {
-            fold.events.push(event.encode().map_err(EncodeError::from)?);
-            loaded.state.apply(event);
+            let (new, read) = encode(&event, &fold.stream)?;
+            fold.events.push(new);
+            read.for_each(|event| loaded.state.apply(event));
         }
         Ok(())
     }

@@ -46,10 +46,17 @@ impl Annals {
         let key = (TypeId::of::<A>(), loaded.stream.clone());
         let newer = cache.0.get(&key).is_some_and(|fold| {
             let known = fold.downcast_ref::<Mutex<Loaded<A>>>().and_then(|known| known.lock().ok());
-            known.is_some_and(|known| known.version >= loaded.version)
+            known.is_some_and(|known| known.version > loaded.version)
         });
         if !newer {
             cache.0.insert(key, Arc::new(Mutex::new(loaded.copy(clone))));
+        }
+    }
+
+    /// Forgets all folds.
+    pub(crate) fn uncache_all(&self) {
+        if let Some(cache) = &self.cache {
+            cache.0.clear();
         }
     }
 

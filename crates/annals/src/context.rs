@@ -50,6 +50,9 @@ impl Context {
     /// Key of the bulk operation that it was a part of: an object with `id` and `description`.
     pub const BATCH: &'static str = "batch";
 
+    /// Key of what was executed, beside the events of whatever was executed under an id.
+    pub const COMMAND: &'static str = "command";
+
     /// A context that says nothing.
     #[must_use]
     pub fn new() -> Self {
@@ -168,7 +171,7 @@ impl Context {
     /// Spans of [`tracing`] inside are within a span `annals` that has the same ids.
     pub async fn scope<F: Future>(self, work: F) -> F::Output {
         let mut context = self.within(&Self::current());
-        if context.text(Metadata::CORRELATION).is_none() {
+        if context.get(Metadata::CORRELATION).is_none() {
             context = context.correlation(EventId::generate());
         }
         let span = context.span();

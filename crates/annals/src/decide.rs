@@ -5,21 +5,17 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 
-use annals_core::{
-    Append, AppendCondition, EventStore, EventType, ExpectedVersion, Position, Query, QueryItem,
-    Read, Receipt, StreamId,
-};
-use futures_util::TryStreamExt;
+use annals_core::{Append, ExpectedVersion, Position, Receipt};
 use tracing::{Instrument, debug_span};
 
 use crate::decision::boundary::Boundary;
 use crate::error::{ExecuteError, LoadError};
+use crate::event::encode;
 use crate::execute::attempt::{Deciding, Outcome};
 use crate::execute::how::{How, how_methods};
 use crate::execute::name_of;
 use crate::refusal::Refused;
-use crate::standing::{Marker, NOT_OPEN, RESTORED};
-use crate::{Annals, Context, Decision, Event, NotOpen, Standing};
+use crate::{Annals, Context, Decision};
 
 /// What came of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,9 +108,10 @@ async fn decide<D: Decision>(
             boundary.append(&append, &receipt).map_err(LoadError::from)?;
             Ok(Decided::of(boundary, Some(receipt), false))
         }
-        (Outcome::Repeated(receipt), _) => {
+        (Outcome::Repeated(receipt, _), _) => {
             let mut boundary = Boundary::of(decision.model()).map_err(LoadError::from)?;
             boundary.catch_up(annals.store(), receipt.last_position).await?;
+            decision.authorise(&boundary.models, &Context::current())?;
             Ok(Decided::of(boundary, Some(receipt), true))
         }
         (_, boundary) => {
@@ -134,8 +131,12 @@ struct OnQuery<'a, D: Decision> {
 impl<D: Decision> Deciding for OnQuery<'_, D> {
     type Refusal = D::Error;
 
+    fn what(&self) -> String {
+        name_of::<D>().to_owned()
+    }
+
     async fn decide(&mut self) -> Result<Append, ExecuteError<D::Error>> {
-        let (decision, again) = (self.decision, self.boundary.is_some());
+        let decision = self.decision;
         let mut boundary = match self.boundary.take() {
             Some(boundary) => boundary,
             None => Boundary::of(decision.model()).map_err(LoadError::from)?,
@@ -148,61 +149,10 @@ impl<D: Decision> Deciding for OnQuery<'_, D> {
         if !append.streams.is_empty() {
             let narrower = decision.validation_query(models);
             append.conditions.extend(boundary.unchanged(narrower.as_ref()));
-            append.conditions.push(open(self.annals.store(), &append, again).await?);
         }
         self.boundary = Some(boundary);
         Ok(append)
     }
-
-    /// Which streams those are is known only to the decision that was made then.
-    fn concerns(&self, _: &StreamId) -> bool {
-        true
-    }
-}
-
-/// That every stream that is written to is open. Nearly every stream has always been, so that is
-/// looked up only after a conflict.
-async fn open<E>(
-    store: &dyn EventStore,
-    append: &Append,
-    after_a_conflict: bool,
-) -> Result<AppendCondition, ExecuteError<E>> {
-    let streams: Vec<_> = append.streams.iter().map(|part| part.stream.clone()).collect();
-    let since = if after_a_conflict { open_since(store, &streams).await? } else { Position::START };
-    Ok(AppendCondition::none_match_after(about(&streams, &NOT_OPEN), since))
-}
-
-/// When the last of these streams was restored, if any was ever not open.
-async fn open_since<E>(
-    store: &dyn EventStore,
-    streams: &[StreamId],
-) -> Result<Position, ExecuteError<E>> {
-    let [archived, closed, deleted] = NOT_OPEN;
-    let markers = about(streams, &[archived, closed, deleted, RESTORED]);
-    let mut markers = store.read(Read::query(markers));
-    let (mut since, mut not_open) = (Position::START, Vec::<NotOpen>::new());
-    while let Some(stored) = markers.try_next().await.map_err(LoadError::from)? {
-        since = stored.position;
-        if let Some(Marker::Stands(standing)) = Marker::of(&stored).map_err(LoadError::from)? {
-            not_open.retain(|other| other.stream != stored.stream);
-            if standing != Standing::Open {
-                not_open.push(NotOpen { stream: stored.stream, standing });
-            }
-        }
-    }
-    not_open.into_iter().next().map_or(Ok(since), |first| Err(ExecuteError::Standing(first)))
-}
-
-/// The events of these types in these streams.
-fn about(streams: &[StreamId], types: &[&'static str]) -> Query {
-    /// So that many streams do not make an item with too many terms.
-    const STREAMS_MAX: usize = 64;
-    let items = streams.chunks(STREAMS_MAX).map(|streams| {
-        let types = types.iter().map(|name| EventType::from_static(name));
-        let item = QueryItem::new().types(types);
-        streams.iter().cloned().fold(item, QueryItem::stream)
-    });
-    items.collect()
 }
 
 /// The events, stream by stream.
@@ -213,7 +163,7 @@ fn append_of<D: Decision>(
     let mut append = Append::default();
     for event in events {
         let stream = decision.stream(event).map_err(LoadError::from)?;
-        let encoded = event.encode()?;
+        let (encoded, _) = encode(event, &stream)?;
         match append.streams.iter_mut().find(|part| part.stream == stream) {
             Some(part) => part.events.push(encoded),
             None => append = append.and_to(stream, ExpectedVersion::Any, [encoded]),

@@ -20,19 +20,14 @@ pub enum ExecuteError<E> {
     #[error(transparent)]
     Append(AppendError),
     /// The command's id was given to another command before. Give each command its own.
-    #[error(
-        "the command id {id} was used before, for something that was recorded in stream {stream}; \
-         give every command an id of its own"
-    )]
+    #[error("the command id {id} was used before, by another command; give each an id of its own")]
     CommandId {
         /// The id.
         id: String,
-        /// A stream that the other command changed and this one does not.
-        stream: StreamId,
     },
-    /// Others kept changing what was decided on. Try again later, or with more patience.
+    /// Others kept changing what it depends on. Try again later, or with more patience.
     #[error(
-        "gave up after {attempts} attempts, because others kept changing what was decided on; \
+        "gave up after {attempts} attempts, because others kept changing what it depends on; \
          execute it again, or allow more attempts with `Annals::with_retry`"
     )]
     Conflict {
@@ -48,12 +43,22 @@ pub enum ExecuteError<E> {
     /// An event cannot be stored. Fix its type.
     #[error(transparent)]
     Encode(EncodeError),
+    /// Whether it was recorded is not known. Execute it again under the same id; without one,
+    /// look first.
+    #[error(
+        "whether it was recorded is not known; execute it again under the same `.id(..)`, or, if it \
+         had none, look first"
+    )]
+    Indeterminate(#[source] AppendError),
     /// The command is wrong whatever the state: its own validation refused it. Fix the call.
     #[error(transparent)]
     Invalid(FieldErrors),
     /// The state could not be loaded. The inner error says what to do.
     #[error(transparent)]
     Load(LoadError),
+    /// The command id, a stream, a tag or a type is no valid name. Use another.
+    #[error(transparent)]
+    Name(InvalidName),
     /// The state does not permit the command.
     #[error(transparent)]
     Refused(E),
@@ -67,9 +72,11 @@ impl<E> ExecuteError<E> {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Append(error) => error.code(),
+            Self::Append(error) | Self::Indeterminate(error) => error.code(),
             Self::Conflict { .. } => "conflict",
-            Self::CommandId { .. } | Self::Encode(_) | Self::Invalid(_) => "invalid",
+            Self::CommandId { .. } | Self::Encode(_) | Self::Invalid(_) | Self::Name(_) => {
+                "invalid"
+            }
             Self::Denied(_) => "denied",
             Self::Load(error) => error.code(),
             Self::Refused(_) | Self::Standing(_) => "refused",
@@ -80,12 +87,14 @@ impl<E> ExecuteError<E> {
     pub(crate) fn map<F>(self, map: impl FnOnce(E) -> F) -> ExecuteError<F> {
         match self {
             Self::Append(error) => ExecuteError::Append(error),
-            Self::CommandId { id, stream } => ExecuteError::CommandId { id, stream },
+            Self::CommandId { id } => ExecuteError::CommandId { id },
             Self::Conflict { attempts, conflict } => ExecuteError::Conflict { attempts, conflict },
             Self::Denied(denied) => ExecuteError::Denied(denied),
             Self::Encode(error) => ExecuteError::Encode(error),
+            Self::Indeterminate(error) => ExecuteError::Indeterminate(error),
             Self::Invalid(errors) => ExecuteError::Invalid(errors),
             Self::Load(error) => ExecuteError::Load(error),
+            Self::Name(error) => ExecuteError::Name(error),
             Self::Refused(refusal) => ExecuteError::Refused(map(refusal)),
             Self::Standing(not_open) => ExecuteError::Standing(not_open),
         }
@@ -101,6 +110,12 @@ impl<E> From<Denied> for ExecuteError<E> {
 impl<E> From<FieldErrors> for ExecuteError<E> {
     fn from(errors: FieldErrors) -> Self {
         Self::Invalid(errors)
+    }
+}
+
+impl<E> From<InvalidName> for ExecuteError<E> {
+    fn from(error: InvalidName) -> Self {
+        Self::Name(error)
     }
 }
 
@@ -265,7 +280,7 @@ pub enum DecodeFault {
 #[derive(Debug)]
 pub struct EncodeError {
     /// The type of the event.
-    pub event_type: &'static str,
+    pub event_type: String,
     /// What is wrong with it.
     pub fault: EncodeFault,
 }
@@ -289,6 +304,21 @@ pub enum EncodeFault {
     /// Its fields do not serialise.
     #[error("cannot be written as JSON; change the field that its source names")]
     Data(#[source] serde_json::Error),
+    /// A tag or the type of it is the framework's own.
+    #[error("uses the name {name}, but names that start with `annals.` are reserved; use another")]
+    Reserved {
+        /// The name.
+        name: String,
+    },
+    /// The name of its type is no valid name.
+    #[error("has a name that no type of event can have; give it another")]
+    Type(#[source] InvalidName),
+    /// What was written cannot be read back: a number that is none, for example, which JSON
+    /// cannot say, or a field that is read though it is not written.
+    #[error(
+        "would be stored so that it cannot be read again; mend the field that its source names"
+    )]
+    Unreadable(#[source] Box<DecodeError>),
     /// A tag of it is no valid tag.
     #[error("cannot be tagged with `{key}`; give the field a value that makes a tag")]
     Tag {

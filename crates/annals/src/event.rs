@@ -1,9 +1,9 @@
 //! Events as the domain writes them, and how they become what a store keeps.
 
-use annals_core::{NewEvent, RecordedEvent};
+use annals_core::{NewEvent, Position, RecordedEvent, StreamId, Tags, Timestamp, Version};
 
 use crate::UnknownTypes;
-use crate::error::{DecodeError, EncodeError};
+use crate::error::{DecodeError, EncodeError, EncodeFault};
 use crate::upcast::{Upcasted, Upcasters};
 
 /// The events of one kind of stream: an enum with one variant for each type of event.
@@ -93,6 +93,40 @@ pub(crate) fn decode<E: Event>(
     };
     let decoded = upcasted.iter().filter(|event| !passed_over(event)).map(E::decode_current);
     decoded.collect::<Result<Vec<_>, _>>().map(Decoded::several)
+}
+
+/// An event as it is appended to a stream, and the events that will be read there: what is
+/// folded from now on is what others will fold, also where a type does not write all that it
+/// holds.
+///
+/// # Errors
+/// When it cannot be stored, or could not be read again.
+pub(crate) fn encode<E: Event>(
+    event: &E,
+    stream: &StreamId,
+) -> Result<(NewEvent, Decoded<E>), EncodeError> {
+    let new = event.encode()?;
+    let read = decode(&as_if_recorded(&new, stream), UnknownTypes::Fail).map_err(|error| {
+        let fault = EncodeFault::Unreadable(Box::new(error));
+        EncodeError { event_type: new.event_type.to_string(), fault }
+    })?;
+    Ok((new, read))
+}
+
+fn as_if_recorded(new: &NewEvent, stream: &StreamId) -> RecordedEvent {
+    RecordedEvent {
+        position: Position::START,
+        stream: stream.clone(),
+        version: Version::EMPTY,
+        id: new.id,
+        event_type: new.event_type.clone(),
+        schema_version: new.schema_version,
+        data: new.data.clone(),
+        metadata: new.metadata.clone(),
+        tags: Tags::new(&new.tags),
+        occurred_at: new.occurred_at.unwrap_or(Timestamp::EPOCH),
+        recorded_at: Timestamp::EPOCH,
+    }
 }
 
 /// Whether the stored type is one of them.

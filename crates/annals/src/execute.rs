@@ -2,6 +2,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod how;
+pub(crate) mod open;
 
 use std::any::type_name;
 use std::fmt;
@@ -9,16 +10,19 @@ use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::pin::Pin;
 
-use annals_core::{Append, ExpectedVersion, InvalidName, Position, Receipt, StreamId, Version};
+use annals_core::{
+    Append, ExpectedVersion, InvalidName, Position, Receipt, RecordedEvent, StreamId, Version,
+};
 use tracing::{Instrument, debug_span};
 
 use crate::aggregate::stream_of;
-use crate::error::{EncodeError, ExecuteError, LoadError};
+use crate::error::{ExecuteError, LoadError};
+use crate::event::encode;
 use crate::execute::attempt::{Deciding, Outcome};
 use crate::execute::how::{How, how_methods};
-use crate::load::Loaded;
+use crate::load::{AsOf, Loaded};
 use crate::refusal::Refused;
-use crate::{Aggregate, Annals, Command, Context, Event};
+use crate::{Aggregate, Annals, Command, Context};
 
 /// The receipt of a command that was executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,23 +165,35 @@ async fn execute<A: Aggregate, C: Command<A>>(
 ) -> Result<Executed<A>, ExecuteError<C::Error>> {
     command.field_errors().into_result()?;
     let mut deciding = OnAggregate { annals, stream, command, loaded: None, events: vec![] };
-    let outcome = annals.attempt(how, &mut deciding).await?;
-    match (outcome, deciding.loaded) {
-        (Outcome::Appended(receipt, append), Some(mut loaded)) => {
-            loaded.append(deciding.events, &append.streams[0].events, &receipt);
+    match annals.attempt(how, &mut deciding).await? {
+        Outcome::Nothing => Ok(Executed::of(deciding.into_loaded(), None, false)),
+        Outcome::Appended(receipt, append) => {
+            let events = std::mem::take(&mut deciding.events);
+            let mut loaded = deciding.into_loaded();
+            loaded.append(events, &append.streams[0].events, &receipt);
             annals.keep(&mut loaded);
             Ok(Executed::of(loaded, Some(receipt), false))
         }
-        (Outcome::Repeated(receipt), _) => {
-            let version = receipt.version_of(stream).unwrap_or(Version::EMPTY);
-            let loaded = annals.load_as_of_in(stream.clone(), version.into()).await?;
+        Outcome::Repeated(receipt, left) => {
+            let loaded = as_then(annals, stream, command, &left).await?;
             Ok(Executed::of(loaded, Some(receipt), true))
         }
-        (_, loaded) => {
-            let loaded = loaded.expect("what was decided was loaded before");
-            Ok(Executed::of(loaded, None, false))
-        }
     }
+}
+
+/// The aggregate as the command left it, for whoever may give the command.
+async fn as_then<A: Aggregate, C: Command<A>>(
+    annals: &Annals,
+    stream: &StreamId,
+    command: &C,
+    left: &[RecordedEvent],
+) -> Result<Loaded<A>, ExecuteError<C::Error>> {
+    let first = left.first().map_or(Version::EMPTY, |first| first.version);
+    let before = AsOf::Version(Version::new(first.get().saturating_sub(1)));
+    let mut loaded: Loaded<A> = annals.load_as_of_in(stream.clone(), before).await?;
+    command.authorise(&loaded.state, &Context::current())?;
+    loaded.fold_these(left)?;
+    Ok(loaded)
 }
 
 /// A command to one aggregate, being decided.
@@ -186,12 +202,17 @@ struct OnAggregate<'a, A: Aggregate, C> {
     stream: &'a StreamId,
     command: &'a C,
     loaded: Option<Loaded<A>>,
-    /// What it decided last.
+    /// What it decided last, as it will be read.
     events: Vec<A::Event>,
 }
 
 impl<A: Aggregate, C: Command<A>> Deciding for OnAggregate<'_, A, C> {
     type Refusal = C::Error;
+    const BLIND: bool = false;
+
+    fn what(&self) -> String {
+        format!("{} {}", name_of::<C>(), self.stream)
+    }
 
     async fn decide(&mut self) -> Result<Append, ExecuteError<C::Error>> {
         let loaded = match self.loaded.take() {
@@ -202,18 +223,25 @@ impl<A: Aggregate, C: Command<A>> Deciding for OnAggregate<'_, A, C> {
             None => self.annals.load_in::<A>(self.stream.clone()).await?,
         };
         let loaded = self.loaded.insert(loaded);
-        self.events = decide(loaded, self.command)?;
-        if self.events.is_empty() {
+        let decided = decide(loaded, self.command)?;
+        self.events.clear();
+        let mut events = Vec::with_capacity(decided.len());
+        for event in decided {
+            let (new, read) = encode(&event, self.stream)?;
+            events.push(new);
+            self.events.extend(read);
+        }
+        if events.is_empty() {
             return Ok(Append::default());
         }
-        let events: Vec<_> =
-            self.events.iter().map(Event::encode).collect::<Result<_, EncodeError>>()?;
         let expected = ExpectedVersion::Exact(loaded.version);
         Ok(Append::to(self.stream.clone(), expected, events))
     }
+}
 
-    fn concerns(&self, stream: &StreamId) -> bool {
-        stream == self.stream
+impl<A: Aggregate, C> OnAggregate<'_, A, C> {
+    fn into_loaded(self) -> Loaded<A> {
+        self.loaded.expect("what was decided was loaded before")
     }
 }
 

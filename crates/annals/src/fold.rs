@@ -7,8 +7,8 @@ use schemars::Schema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use crate::execute::how::hash_of;
 use crate::schema::canonical::canonical;
 use crate::{Aggregate, Event, Snapshotting, UnknownTypes};
 
@@ -75,13 +75,5 @@ pub fn fold_of<A: Aggregate + Folded<A::Event>>(state: &StateShape) -> String {
         "unknown": A::UNKNOWN == UnknownTypes::Skip,
         "version": state.version,
     });
-    hex(&Sha256::digest(seen.to_string()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("writing to a string never fails");
-    }
-    text
+    hash_of(&seen.to_string())
 }

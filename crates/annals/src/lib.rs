@@ -147,9 +147,9 @@ pub use history::{History, Recorded};
 pub use load::{AsOf, Loaded};
 pub use record::{
     Change, Changed, IllegalTransition, Record, RecordError, Recordable, Recording, StateMachine,
-    Transit, TransitError, Transition, Unplaced,
+    Transit, Transited, Transition, Unplaced,
 };
-pub use retention::{Retain, Retention, RetentionError, RetentionPolicy};
+pub use retention::{Retain, Retention, RetentionError, RetentionPolicy, RetentionRefusal};
 pub use retry::RetryPolicy;
 pub use snapshot::{Rebuilt, SnapshotPolicy, SnapshotsError, Tail};
 pub use standing::{NotOpen, Standing};

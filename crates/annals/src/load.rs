@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use crate::aggregate::stream_of;
-use crate::error::LoadError;
+use crate::error::{DecodeError, LoadError};
 use crate::event::decode;
 use crate::snapshot::Tail;
 use crate::standing::Marker;
@@ -101,16 +101,25 @@ impl Annals {
         stream: StreamId,
     ) -> Result<Loaded<A>, LoadError> {
         if let Some(mut cached) = self.cached::<A>(&stream) {
-            if cached.resume(self.store()).await? {
+            if cached.resume(self.store(), Version::END).await? {
                 return Ok(cached);
             }
             self.uncache::<A>(&stream);
         }
+        self.load_unless_cached(stream).await
+    }
+
+    /// The same without the cache.
+    pub(crate) async fn load_unless_cached<A: Aggregate>(
+        &self,
+        stream: StreamId,
+    ) -> Result<Loaded<A>, LoadError> {
         if let Some(mut snapshot) = self.kept_snapshot::<A>(&stream).await {
-            if snapshot.resume(self.store()).await? {
+            if snapshot.resume(self.store(), Version::END).await? {
                 return Ok(snapshot);
             }
             tracing::warn!(%stream, "folding without a snapshot: it is of another past");
+            self.forget_snapshot::<A>(&stream).await;
         }
         self.fold_whole(stream).await
     }
@@ -162,6 +171,22 @@ impl Annals {
     }
 
     pub(crate) async fn load_as_of_in<A: Aggregate>(
+        &self,
+        stream: StreamId,
+        as_of: AsOf,
+    ) -> Result<Loaded<A>, LoadError> {
+        if let AsOf::Version(version) = as_of
+            && let Some(mut kept) = self.kept_snapshot::<A>(&stream).await
+            && kept.version <= version
+            && kept.resume(self.store(), version).await?
+        {
+            return Ok(kept);
+        }
+        self.fold_as_of(stream, as_of).await
+    }
+
+    /// The fold of a stream's past from its first event on.
+    pub(crate) async fn fold_as_of<A: Aggregate>(
         &self,
         stream: StreamId,
         as_of: AsOf,
@@ -256,14 +281,19 @@ impl<A: Aggregate> Loaded<A> {
 
     /// Goes on from a fold that was kept, if the stream holds the event that it ends with; else
     /// it is of another past, as after the restoring of a backup, and of no use.
-    pub(crate) async fn resume(&mut self, store: &dyn EventStore) -> Result<bool, LoadError> {
-        let mut history = store.read(Read::stream(self.stream.clone()).from_version(self.version));
-        let first = history.try_next().await?;
+    pub(crate) async fn resume(
+        &mut self,
+        store: &dyn EventStore,
+        to_version: Version,
+    ) -> Result<bool, LoadError> {
+        let tail = Read::stream(self.stream.clone());
+        let mut tail = store.read(tail.from_version(self.version).to_version(to_version));
+        let first = tail.try_next().await?;
         match first.filter(|first| Some(first.id) == self.last_event) {
             Some(first) if first.version == self.version => self.position = first.position,
             _ => return Ok(false),
         }
-        self.fold(store, history).await?;
+        self.fold(store, tail).await?;
         Ok(true)
     }
 
@@ -273,40 +303,71 @@ impl<A: Aggregate> Loaded<A> {
         mut history: EventStream,
     ) -> Result<(), LoadError> {
         let began = Instant::now();
+        let mut folding = Folding::default();
         while let Some(stored) = history.try_next().await? {
-            self.check_next(&stored)?;
-            match Marker::of(&stored)? {
-                None => self.apply(&stored)?,
-                Some(Marker::Stands(standing)) => self.standing = standing,
-                Some(Marker::Truncated { before }) => self.fold_again(store, before).await?,
+            if let Some(before) = self.fold_next(&stored, &mut folding)? {
+                self.fold_again(store, before, &mut folding).await?;
             }
-            self.version = stored.version;
-            self.position = stored.position;
-            self.last_event = Some(stored.id);
-            self.tail.events += 1;
-            self.tail.bytes += stored.data.bytes.len() as u64;
         }
         self.tail.took += began.elapsed();
-        Ok(())
+        folding.finish()
     }
 
-    fn apply(&mut self, stored: &RecordedEvent) -> Result<(), LoadError> {
-        decode::<A::Event>(stored, A::UNKNOWN)?.for_each(|event| self.state.apply(event));
-        Ok(())
+    /// Folds one event more; the version to fold from instead, if that is what it says.
+    fn fold_next(
+        &mut self,
+        stored: &RecordedEvent,
+        folding: &mut Folding,
+    ) -> Result<Option<Version>, LoadError> {
+        self.check_next(stored)?;
+        let mut truncated = None;
+        match Marker::of(stored)? {
+            None => self.apply(stored, folding),
+            Some(Marker::Stands(standing)) => self.standing = standing,
+            Some(Marker::Truncated { before }) => truncated = Some(before),
+        }
+        self.version = stored.version;
+        self.position = stored.position;
+        self.last_event = Some(stored.id);
+        self.tail.events += 1;
+        self.tail.bytes += stored.data.bytes.len() as u64;
+        Ok(truncated)
     }
 
-    /// The fold so far, without the events before a version.
+    /// Folds events that the stream has gained and that are at hand.
+    pub(crate) fn fold_these(&mut self, gained: &[RecordedEvent]) -> Result<(), LoadError> {
+        let mut folding = Folding::default();
+        for stored in gained {
+            self.fold_next(stored, &mut folding)?;
+        }
+        folding.finish()
+    }
+
+    fn apply(&mut self, stored: &RecordedEvent, folding: &mut Folding) {
+        match decode::<A::Event>(stored, A::UNKNOWN) {
+            Ok(events) => events.for_each(|event| self.state.apply(event)),
+            Err(error) => drop(folding.undecodable.get_or_insert(error)),
+        }
+    }
+
+    /// The fold so far, without the events before a version. A stream is never truncated at an
+    /// earlier version than before.
     async fn fold_again(
         &mut self,
         store: &dyn EventStore,
         before: Version,
+        folding: &mut Folding,
     ) -> Result<(), LoadError> {
+        if before <= folding.from {
+            return Ok(());
+        }
+        *folding = Folding { from: before, undecodable: None };
         let rest = Read::stream(self.stream.clone()).from_version(before).to_version(self.version);
         self.state = A::default();
         let mut rest = store.read(rest);
         while let Some(stored) = rest.try_next().await? {
             if Marker::of(&stored)?.is_none() {
-                self.apply(&stored)?;
+                self.apply(&stored, folding);
             }
         }
         Ok(())
@@ -324,5 +385,27 @@ impl<A: Aggregate> Loaded<A> {
              {found} of stream {}",
             self.stream, stored.stream
         ))))
+    }
+}
+
+/// How far a fold has come.
+#[derive(Debug)]
+struct Folding {
+    /// The version it began with.
+    from: Version,
+    /// The first event that could not be decoded: an error, unless the stream turns out to have
+    /// been truncated behind it.
+    undecodable: Option<DecodeError>,
+}
+
+impl Default for Folding {
+    fn default() -> Self {
+        Self { from: Version::EMPTY, undecodable: None }
+    }
+}
+
+impl Folding {
+    fn finish(self) -> Result<(), LoadError> {
+        self.undecodable.map_or(Ok(()), |error| Err(error.into()))
     }
 }

@@ -25,7 +25,7 @@ pub fn encode(
     data: &impl Serialize,
     tags: &[(&'static str, Option<&dyn Display>)],
 ) -> Result<NewEvent, EncodeError> {
-    let fail = |fault| EncodeError { event_type, fault };
+    let fail = |fault| EncodeError { event_type: event_type.to_owned(), fault };
     let data = Data::of(data).map_err(|error| fail(EncodeFault::Data(error)))?;
     let mut event = NewEvent::new(EventType::from_static(event_type), data);
     event.schema_version = schema_version;

@@ -4,107 +4,68 @@ mod change;
 mod machine;
 mod throttle;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::time::Duration;
 
-use annals_core::error::{AppendError, Conflict, ReadError};
+use annals_core::error::Conflict;
 use annals_core::{
     Append, ExpectedVersion, InvalidName, NewEvent, Receipt, RecordedEvent, StreamId, Tag,
     Timestamp,
 };
 
 use crate::error::EncodeError;
-use crate::retention::NotAppended;
-use crate::{Annals, Context, Event, NotOpen};
+use crate::execute::attempt::{Deciding, Outcome};
+use crate::execute::how::{How, check_not_reserved, how_methods};
+use crate::{Annals, Context, Event, ExecuteError};
 
 pub use change::{Change, Changed};
-pub use machine::{IllegalTransition, StateMachine, Transit, TransitError, Transition};
+pub use machine::{IllegalTransition, StateMachine, Transit, Transited, Transition};
 use throttle::Throttle;
 
 /// What can be recorded: an [`Event`] of the domain, what [`Changed`], a [`Transition`], or a
 /// [`NewEvent`] made by hand.
 pub trait Recordable {
-    /// The event as it is appended.
+    /// Whether it comes with an id of its own, as an event made by hand does: recorded again, it
+    /// is the same event and written once (S7).
+    const HAS_ID: bool = false;
+
+    /// The event as it is appended; `None` when there is nothing to record.
     ///
     /// # Errors
     /// When it cannot be stored.
-    fn into_event(self) -> Result<NewEvent, RecordError>;
+    fn into_event(self) -> Result<Option<NewEvent>, EncodeError>;
 }
 
 impl<E: Event> Recordable for E {
-    fn into_event(self) -> Result<NewEvent, RecordError> {
-        Ok(self.encode()?)
+    fn into_event(self) -> Result<Option<NewEvent>, EncodeError> {
+        self.encode().map(Some)
     }
 }
 
 impl Recordable for NewEvent {
-    fn into_event(self) -> Result<NewEvent, RecordError> {
-        Ok(self)
+    const HAS_ID: bool = true;
+
+    fn into_event(self) -> Result<Option<NewEvent>, EncodeError> {
+        Ok(Some(self))
     }
 }
 
-/// Why something was not recorded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// The append failed for another reason than a conflict. Its own group says what to do.
-    #[error(transparent)]
-    Append(AppendError),
-    /// The stream is not what was [expected](Record::expecting), or others kept changing it.
-    #[error("not recorded, because the stream has changed; look at it, and record again")]
-    Conflict(#[source] Box<Conflict>),
-    /// The event cannot be stored. Fix its type.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// It does not serialise as JSON. Change the field that the source names.
-    #[error("what is to be recorded cannot be written as JSON")]
-    Json(#[from] serde_json::Error),
-    /// The stream, a tag or a type is no valid name. Use another.
-    #[error(transparent)]
-    Name(#[from] InvalidName),
-    /// The store could not read. Its own group says what to do.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The stream takes no more events.
-    #[error(transparent)]
-    Standing(#[from] NotOpen),
-}
-
-impl RecordError {
-    /// The error's group in one word.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Append(error) => error.code(),
-            Self::Conflict(_) => "conflict",
-            Self::Encode(_) | Self::Json(_) | Self::Name(_) => "invalid",
-            Self::Read(error) => error.code(),
-            Self::Standing(_) => "refused",
-        }
-    }
-}
-
-impl From<NotAppended> for RecordError {
-    fn from(not: NotAppended) -> Self {
-        match not {
-            NotAppended::Append(AppendError::Conflict(conflict)) => Self::Conflict(conflict),
-            NotAppended::Append(error) => Self::Append(error),
-            NotAppended::Read(error) => Self::Read(error),
-            NotAppended::Standing(not_open) => Self::Standing(not_open),
-        }
-    }
-}
+/// Why something was not recorded; it is never refused.
+pub type RecordError = ExecuteError<Infallible>;
 
 /// What came of recording something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third")]
+#[non_exhaustive]
 pub enum Recording {
-    /// It was recorded.
+    /// It was recorded, now or before under the same id.
     Recorded(Receipt),
     /// It was not, because this equal event is young enough; see [`Record::throttle`].
     Throttled(Box<RecordedEvent>),
+    /// It was not, because nothing [has changed](Changed).
+    Unchanged,
 }
 
 impl Recording {
@@ -113,29 +74,29 @@ impl Recording {
     pub fn receipt(&self) -> Option<&Receipt> {
         match self {
             Self::Recorded(receipt) => Some(receipt),
-            Self::Throttled(_) => None,
+            Self::Throttled(_) | Self::Unchanged => None,
         }
     }
 }
 
 /// An event that does not know its stream yet. Made by [`Annals::record`].
 #[must_use = "nothing is recorded until it has a stream and is awaited"]
-#[derive(Debug)]
 pub struct Unplaced<'a> {
     annals: &'a Annals,
-    event: Result<NewEvent, RecordError>,
+    event: Result<Option<NewEvent>, RecordError>,
+    has_id: bool,
 }
 
 /// An event that is about to be recorded; await it. Made by [`Annals::record`].
 #[must_use = "nothing is recorded until it is awaited"]
-#[derive(Debug)]
 pub struct Record<'a> {
     annals: &'a Annals,
-    event: Result<NewEvent, RecordError>,
+    event: Result<Option<NewEvent>, RecordError>,
+    has_id: bool,
     stream: Result<StreamId, InvalidName>,
     expected: ExpectedVersion,
-    context: Context,
     throttle: Option<Throttle>,
+    how: How,
 }
 
 impl Annals {
@@ -164,8 +125,9 @@ impl Annals {
     /// assert!(matches!(view().await?, Recording::Throttled(_)));
     /// # Ok(()) }
     /// ```
-    pub fn record(&self, event: impl Recordable) -> Unplaced<'_> {
-        Unplaced { annals: self, event: event.into_event() }
+    pub fn record<R: Recordable>(&self, event: R) -> Unplaced<'_> {
+        let event = event.into_event().map_err(RecordError::from);
+        Unplaced { annals: self, event, has_id: R::HAS_ID }
     }
 }
 
@@ -175,43 +137,27 @@ impl<'a> Unplaced<'a> {
         Record {
             annals: self.annals,
             event: self.event,
+            has_id: self.has_id,
             stream: StreamId::new(stream.to_string()),
             expected: ExpectedVersion::Any,
-            context: Context::new(),
             throttle: None,
+            how: How::default(),
         }
     }
 }
 
-impl<'a> Record<'a> {
-    /// Done by this one.
-    pub fn by(mut self, actor: impl fmt::Display) -> Self {
-        self.context = self.context.actor(actor);
-        self
-    }
-
-    /// Done for this reason.
-    pub fn because(mut self, reason: impl fmt::Display) -> Self {
-        self.context = self.context.reason(reason);
-        self
-    }
-
-    /// In this context, within the one that is [around](Context::scope).
-    pub fn context(mut self, context: Context) -> Self {
-        self.context = self.context.within(&context);
-        self
-    }
+impl Record<'_> {
+    how_methods!();
 
     /// Also found by this tag, `key:value`.
-    pub fn tagged(mut self, tag: impl fmt::Display) -> Self {
-        self.event = self.event.and_then(|event| Ok(event.tagged(Tag::new(tag.to_string())?)));
-        self
+    pub fn tagged(self, tag: impl fmt::Display) -> Self {
+        let tag = Tag::new(tag.to_string());
+        self.with(|event| Ok(event.tagged(tag?)))
     }
 
     /// Having happened at this moment.
-    pub fn at(mut self, moment: Timestamp) -> Self {
-        self.event = self.event.map(|event| event.occurred_at(moment));
-        self
+    pub fn at(self, moment: Timestamp) -> Self {
+        self.with(|event| Ok(event.occurred_at(moment)))
     }
 
     /// Only if the stream is as expected.
@@ -227,23 +173,101 @@ impl<'a> Record<'a> {
     /// [this process's clock](Annals::with_clock) and the store's.
     pub fn throttle(mut self, within: Duration, key: impl fmt::Display) -> Self {
         let key = Tag::new(key.to_string());
-        self.event = self.event.and_then(|event| Ok(event.tagged(key.clone()?)));
-        self.throttle = key.ok().map(|key| Throttle { within, key });
+        self.throttle = key.clone().ok().map(|key| Throttle { within, key });
+        self.with(|event| Ok(event.tagged(key?)))
+    }
+
+    fn with(mut self, change: impl FnOnce(NewEvent) -> Result<NewEvent, InvalidName>) -> Self {
+        self.event = match self.event {
+            Ok(Some(event)) => change(event).map(Some).map_err(RecordError::from),
+            other => other,
+        };
         self
     }
 
-    /// The append, for a transaction of the application's own: `store.append_in(&tx, &append)`.
+    /// The append, for a transaction of the application's own: `store.append_in(&tx, &append)`;
+    /// without streams when there is nothing to record.
     ///
-    /// Whether the stream is open and whether the event is throttled is for the transaction to
-    /// see.
+    /// Whether the stream is open, whether it was recorded before and whether it is throttled is
+    /// for the transaction to see.
     ///
     /// # Errors
     /// When the event cannot be stored.
     pub fn append(self) -> Result<Append, RecordError> {
-        let context = self.context.within(&Context::current());
-        let mut event = self.event?;
-        self.annals.stamp_event(&mut event, &context);
-        Ok(Append::to(self.stream?, self.expected, [event]))
+        let context = self.how.context.clone().unwrap_or_default().within(&Context::current());
+        let (annals, has_id) = (self.annals, self.has_id);
+        let mut append = self.into_append()?;
+        append.events().try_for_each(check_not_reserved)?;
+        for event in append.streams.iter_mut().flat_map(|part| &mut part.events) {
+            event.metadata = context.metadata_with(&event.metadata);
+        }
+        if !has_id {
+            annals.identify(&mut append);
+        }
+        Ok(append)
+    }
+
+    fn into_append(self) -> Result<Append, RecordError> {
+        let (event, stream) = (self.event?, self.stream?);
+        let append = |event| Append::to(stream, self.expected, [event]);
+        Ok(event.map_or_else(Append::default, append))
+    }
+
+    async fn run(mut self) -> Result<Recording, RecordError> {
+        let (annals, how) = (self.annals, std::mem::take(&mut self.how));
+        let (throttle, has_id) = (self.throttle.take(), self.has_id);
+        let append = self.into_append()?;
+        let mut deciding = Once { annals, append, throttle, has_id, throttled: None };
+        let outcome = annals.attempt(&how, &mut deciding).await?;
+        Ok(match (outcome, deciding.throttled) {
+            (Outcome::Appended(receipt, _) | Outcome::Repeated(receipt, _), _) => {
+                Recording::Recorded(receipt)
+            }
+            (Outcome::Nothing, Some(last)) => Recording::Throttled(Box::new(last)),
+            (Outcome::Nothing, None) => Recording::Unchanged,
+        })
+    }
+}
+
+/// One event, about to be recorded.
+struct Once<'a> {
+    annals: &'a Annals,
+    append: Append,
+    throttle: Option<Throttle>,
+    has_id: bool,
+    throttled: Option<RecordedEvent>,
+}
+
+impl Deciding for Once<'_> {
+    type Refusal = Infallible;
+
+    fn keeps_ids(&self) -> bool {
+        self.has_id
+    }
+
+    fn what(&self) -> String {
+        let streams = self.append.streams.iter();
+        let parts = streams.flat_map(|part| part.events.iter().map(move |event| (part, event)));
+        parts.map(|(part, event)| format!("{} {}", event.event_type, part.stream)).collect()
+    }
+
+    async fn decide(&mut self) -> Result<Append, RecordError> {
+        let append = self.append.clone();
+        let Some(throttle) = self.throttle.as_ref().filter(|_| !append.streams.is_empty()) else {
+            return Ok(append);
+        };
+        match throttle.look(self.annals, &append).await? {
+            Ok(none_since) => Ok(append.only_if(none_since)),
+            Err(young) => {
+                self.throttled = Some(young);
+                Ok(Append::default())
+            }
+        }
+    }
+
+    /// The event stays what it is; only what it was to find is looked at again.
+    fn may_decide_again(&self, conflict: &Conflict) -> bool {
+        matches!(conflict, Conflict::Condition { .. })
     }
 }
 
@@ -252,16 +276,23 @@ impl<'a> IntoFuture for Record<'a> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        let (annals, throttle) = (self.annals, self.throttle.take());
-        Box::pin(async move {
-            let append = self.append()?;
-            match throttle {
-                Some(throttle) => throttle.record(annals, append).await,
-                None => {
-                    let receipt = annals.append_to_open(&append, &annals.retry).await?;
-                    Ok(Recording::Recorded(receipt))
-                }
-            }
-        })
+        match self.how.context.take() {
+            Some(context) => Box::pin(context.scope(self.run())),
+            None => Box::pin(self.run()),
+        }
+    }
+}
+
+impl fmt::Debug for Unplaced<'_> {
+    /// Without the event, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unplaced").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Record<'_> {
+    /// Without the event, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("stream", &self.stream).finish_non_exhaustive()
     }
 }

@@ -3,24 +3,22 @@
 //! Nothing is ever removed from the log. What is deleted or truncated is not there for whoever
 //! loads it, and still there for whoever reads the log or asks for the past.
 
-mod open;
-
 use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 
-use annals_core::error::{AppendError, ReadError};
 use annals_core::{
     Append, AppendCondition, EventStoreExt, EventType, ExpectedVersion, InvalidName, NewEvent,
-    Receipt, StreamId, Version,
+    Position, Query, Read, Receipt, StreamId, Version,
 };
+use futures_util::TryStreamExt;
 
-use crate::retry::Attempts;
-use crate::standing::Marker;
+use crate::error::{ExecuteError, LoadError};
+use crate::execute::attempt::{Deciding, Outcome};
+use crate::execute::how::{How, how_methods};
+use crate::execute::open::{marker_tag, markers};
+use crate::standing::{MARKERS, Marker};
 use crate::{Annals, Context, Denied, NotOpen, Standing};
-
-pub(crate) use open::NotAppended;
-use open::markers_of;
 
 /// What is done to a stream as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,42 +74,33 @@ pub(crate) fn nobody(_: Retention, _: &StreamId, _: &Context) -> Result<(), Deni
     ))
 }
 
-/// Why nothing was done to a stream.
+/// Why a stream cannot be kept or dropped so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RetentionError {
-    /// The append failed, or others kept changing the stream. Its group says what to do.
-    #[error(transparent)]
-    Append(#[from] AppendError),
-    /// Whoever asked may not.
-    #[error(transparent)]
-    Denied(#[from] Denied),
+pub enum RetentionRefusal {
     /// There is no such version to truncate before. Name one that the stream has.
     #[error(
-        "stream {stream} has {versions} events, so nothing can be truncated before version \
-             {before}; name a version from 2 to {versions}"
+        "nothing of stream {stream} can be truncated before version {before}; name a version from \
+         2 to its last, which is {last}"
     )]
     NoSuchVersion {
         /// The stream.
         stream: StreamId,
-        /// How many events it has.
-        versions: Version,
+        /// The version of its last event.
+        last: Version,
         /// The version that was named.
         before: Version,
     },
     /// The stream has no events.
     #[error("stream {0} has no events; there is nothing to keep or to drop")]
     NoStream(StreamId),
-    /// The stream is no valid name.
+    /// The stream is closed, and that is for ever, or deleted, and must be restored first.
     #[error(transparent)]
-    Name(#[from] InvalidName),
-    /// The store could not read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The stream's standing does not permit it.
-    #[error(transparent)]
-    Standing(#[from] NotOpen),
+    Standing(NotOpen),
 }
+
+/// Why nothing was done to a stream.
+pub type RetentionError = ExecuteError<RetentionRefusal>;
 
 /// Something that is about to be done to a stream; await it. Made by [`Annals::retain`].
 #[must_use = "nothing is done until it is awaited"]
@@ -120,7 +109,7 @@ pub struct Retain<'a> {
     annals: &'a Annals,
     stream: Result<StreamId, InvalidName>,
     retention: Retention,
-    context: Context,
+    how: How,
 }
 
 impl Annals {
@@ -163,82 +152,114 @@ impl Annals {
     /// ```
     pub fn retain(&self, stream: impl fmt::Display, retention: Retention) -> Retain<'_> {
         let stream = StreamId::new(stream.to_string());
-        Retain { annals: self, stream, retention, context: Context::new() }
+        Retain { annals: self, stream, retention, how: How::default() }
     }
 }
 
 impl Retain<'_> {
-    /// Done by this one.
-    pub fn by(mut self, actor: impl fmt::Display) -> Self {
-        self.context = self.context.actor(actor);
-        self
-    }
-
-    /// Done for this reason.
-    pub fn because(mut self, reason: impl fmt::Display) -> Self {
-        self.context = self.context.reason(reason);
-        self
-    }
+    how_methods!();
 
     async fn run(self) -> Result<Option<Receipt>, RetentionError> {
-        let Self { annals, stream, retention, context } = self;
+        let Self { annals, stream, retention, how } = self;
         let stream = stream?;
-        let context = context.within(&Context::current());
-        annals.retention.permit(retention, &stream, &context)?;
-        let mut attempts = Attempts::first(&annals.retry);
-        loop {
-            let head = annals.store().head().await?;
-            let standing = annals.standing_at(&stream, head).await?;
-            let Some(marker) = marker_of(annals, &stream, retention, standing).await? else {
-                return Ok(None);
-            };
-            let (event_type, data) = marker.event();
-            let mut event = NewEvent::new(EventType::from_static(event_type), data);
-            annals.stamp_event(&mut event, &context);
-            let unchanged = AppendCondition::none_match_after(markers_of([&stream]), head);
-            let append = Append::to(stream.clone(), ExpectedVersion::StreamExists, [event]);
-            match annals.append_certainly(&append.only_if(unchanged), &annals.retry).await {
-                Ok(receipt) => return Ok(Some(receipt)),
-                Err(AppendError::Conflict(_)) if attempts.next().await => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        annals.retention.permit(retention, &stream, &Context::current())?;
+        let mut deciding = OnStream { annals, stream, retention };
+        Ok(match annals.attempt(&how, &mut deciding).await? {
+            Outcome::Nothing => None,
+            Outcome::Appended(receipt, _) | Outcome::Repeated(receipt, _) => Some(receipt),
+        })
     }
 }
 
-/// The marker that does it to a stream of this standing; `None` when it stands so already.
-async fn marker_of(
-    annals: &Annals,
-    stream: &StreamId,
+/// Something that is done to a stream, being decided.
+struct OnStream<'a> {
+    annals: &'a Annals,
+    stream: StreamId,
     retention: Retention,
+}
+
+/// What the markers of a stream say.
+#[derive(Default)]
+struct Marked {
     standing: Standing,
-) -> Result<Option<Marker>, RetentionError> {
-    let versions = annals.store().version_of(stream.clone()).await?;
-    if versions == Version::EMPTY {
-        return Err(RetentionError::NoStream(stream.clone()));
+    truncated: Version,
+    /// Where the last of them stands.
+    position: Position,
+}
+
+impl Deciding for OnStream<'_> {
+    type Refusal = RetentionRefusal;
+    const BLIND: bool = false;
+    const OURS: bool = true;
+
+    fn what(&self) -> String {
+        format!("{:?} {}", self.retention, self.stream)
     }
-    let becomes = match retention {
-        Retention::Archive => Standing::Archived,
-        Retention::Close => Standing::Closed,
-        Retention::Delete => Standing::Deleted,
-        Retention::Restore => Standing::Open,
-        Retention::TruncateBefore(before) => {
-            if standing == Standing::Closed {
-                return Err(NotOpen { stream: stream.clone(), standing }.into());
+
+    async fn decide(&mut self) -> Result<Append, RetentionError> {
+        let last = self.annals.store().version_of(self.stream.clone()).await;
+        let last = last.map_err(LoadError::from)?;
+        let all = markers(&[&self.stream], &MARKERS);
+        let marked = self.marked(&all).await?;
+        let marker = self.marker(last, &marked).map_err(ExecuteError::Refused)?;
+        let Some(marker) = marker else { return Ok(Append::default()) };
+        let (event_type, data) = marker.event();
+        let event = NewEvent::new(EventType::from_static(event_type), data);
+        let event = event.tagged(marker_tag(&self.stream));
+        let unchanged = AppendCondition::none_match_after(all, marked.position);
+        let append = Append::to(self.stream.clone(), ExpectedVersion::StreamExists, [event]);
+        Ok(append.only_if(unchanged))
+    }
+}
+
+impl OnStream<'_> {
+    async fn marked(&self, all: &Query) -> Result<Marked, LoadError> {
+        let mut marked = Marked::default();
+        let mut markers = self.annals.store().read(Read::query(all.clone()));
+        while let Some(stored) = markers.try_next().await? {
+            match Marker::of(&stored)? {
+                Some(Marker::Stands(standing)) => marked.standing = standing,
+                Some(Marker::Truncated { before }) => {
+                    marked.truncated = marked.truncated.max(before);
+                }
+                None => {}
             }
-            if before <= Version::FIRST || before > versions {
-                let stream = stream.clone();
-                return Err(RetentionError::NoSuchVersion { stream, versions, before });
+            marked.position = stored.position;
+        }
+        Ok(marked)
+    }
+
+    /// The marker that does it; `None` when the stream stands so already.
+    fn marker(&self, last: Version, marked: &Marked) -> Result<Option<Marker>, RetentionRefusal> {
+        let stream = || self.stream.clone();
+        if last == Version::EMPTY {
+            return Err(RetentionRefusal::NoStream(stream()));
+        }
+        let standing = marked.standing;
+        let not_open = || RetentionRefusal::Standing(NotOpen { stream: stream(), standing });
+        let becomes = match self.retention {
+            Retention::Archive => Standing::Archived,
+            Retention::Close => Standing::Closed,
+            Retention::Delete => Standing::Deleted,
+            Retention::Restore => Standing::Open,
+            Retention::TruncateBefore(before) => {
+                return match before {
+                    _ if standing == Standing::Closed => Err(not_open()),
+                    before if before <= Version::FIRST || before > last => {
+                        Err(RetentionRefusal::NoSuchVersion { stream: stream(), last, before })
+                    }
+                    before if before <= marked.truncated => Ok(None),
+                    before => Ok(Some(Marker::Truncated { before })),
+                };
             }
-            return Ok(Some(Marker::Truncated { before }));
+        };
+        match (standing, becomes) {
+            (standing, becomes) if standing == becomes => Ok(None),
+            (Standing::Closed, _) | (Standing::Deleted, Standing::Archived | Standing::Closed) => {
+                Err(not_open())
+            }
+            _ => Ok(Some(Marker::Stands(becomes))),
         }
-    };
-    match (standing, becomes) {
-        (standing, becomes) if standing == becomes => Ok(None),
-        (Standing::Closed, _) | (Standing::Deleted, Standing::Archived | Standing::Closed) => {
-            Err(NotOpen { stream: stream.clone(), standing }.into())
-        }
-        _ => Ok(Some(Marker::Stands(becomes))),
     }
 }
 
@@ -246,7 +267,10 @@ impl<'a> IntoFuture for Retain<'a> {
     type Output = Result<Option<Receipt>, RetentionError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+    fn into_future(mut self) -> Self::IntoFuture {
+        match self.how.context.take() {
+            Some(context) => Box::pin(context.scope(self.run())),
+            None => Box::pin(self.run()),
+        }
     }
 }

@@ -55,6 +55,10 @@ impl RetryPolicy {
         self
     }
 
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts_max
+    }
+
     /// The longest wait before attempt number `attempt`, which is 2 or more.
     fn wait_bound(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(2).min(31);

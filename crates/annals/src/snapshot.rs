@@ -11,10 +11,14 @@ use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use annals_core::{Clock, Fingerprint, Snapshot, SnapshotStore, StreamId};
+use annals_core::{
+    Clock, Fingerprint, SelectSnapshots, Snapshot, SnapshotStore, StreamId, Version,
+};
+use quick_cache::sync::Cache as QuickCache;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use crate::execute::how::hash_of;
 use crate::load::Loaded;
 use crate::{Aggregate, Annals, Snapshotting};
 
@@ -25,6 +29,9 @@ pub use rebuild::{Rebuilt, SnapshotsError};
 /// load.
 const WRITES_MAX: u32 = 4;
 
+/// How many streams of which no snapshot could be written are remembered.
+const FAILED_MAX: usize = 1_000;
+
 /// Where snapshots are kept, and when they are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshots {
@@ -33,6 +40,9 @@ pub(crate) struct Snapshots {
     writes: Arc<Semaphore>,
     /// The streams of which a snapshot is being written.
     written_now: Arc<Mutex<HashSet<StreamId>>>,
+    /// The streams of which no snapshot could be written, and the version from which on it is
+    /// tried again.
+    failed: Arc<QuickCache<StreamId, Version>>,
     /// What tells the folds apart, which takes a moment to find out.
     folds: Arc<Mutex<HashMap<TypeId, Fingerprint>>>,
 }
@@ -41,8 +51,9 @@ impl Annals {
     /// The same, keeping snapshots of the aggregates that are marked `#[aggregate(snapshot)]`, in
     /// the store of the events or in another one, as `policy` says.
     ///
-    /// They are written after the append, or after the load, and nobody waits for it. They are
-    /// told apart by their fold: an aggregate that was changed ignores those of its past.
+    /// They are written after the append, or after the load, and nobody waits until they are;
+    /// only the state is turned into JSON before. They are told apart by their fold: an aggregate
+    /// that was changed ignores those of its past.
     ///
     /// ```
     /// use annals::{Aggregate, Annals, Apply, Event, MemorySnapshots, MemoryStore, SnapshotPolicy};
@@ -74,6 +85,7 @@ impl Annals {
             policy,
             writes: Arc::new(Semaphore::new(WRITES_MAX as usize)),
             written_now: Arc::default(),
+            failed: Arc::new(QuickCache::new(FAILED_MAX)),
             folds: Arc::default(),
         });
         self
@@ -111,7 +123,8 @@ impl Annals {
     /// for the fold, who waits for nothing.
     pub(crate) fn keep_snapshot<A: Aggregate>(&self, loaded: &mut Loaded<A>) {
         let Some((snapshots, how)) = self.snapshots_of::<A>() else { return };
-        if !snapshots.policy.wants(&loaded.tail()) {
+        let tail = loaded.tail();
+        if !snapshots.policy.wants(&tail) || snapshots.failed_before(&loaded.stream, tail.version) {
             return;
         }
         let (Ok(runtime), Ok(permit)) =
@@ -120,13 +133,24 @@ impl Annals {
             return;
         };
         let Some(writing) = Writing::begin(snapshots, &loaded.stream) else { return };
-        let Some(unsealed) = snapshots.unsealed(loaded, how, &*self.clock) else { return };
+        let Some(unsealed) = snapshots.unsealed(loaded, how, &*self.clock) else {
+            return snapshots.fail(&loaded.stream, tail);
+        };
         loaded.kept();
-        let store = Arc::clone(&snapshots.store);
+        let snapshots = snapshots.clone();
         runtime.spawn(async move {
-            write(&*store, unsealed).await;
+            snapshots.write(unsealed, tail).await;
             drop((writing, permit));
         });
+    }
+
+    /// Drops the snapshot of a stream, which is of another past.
+    pub(crate) async fn forget_snapshot<A: Aggregate>(&self, stream: &StreamId) {
+        let Some((snapshots, how)) = self.snapshots_of::<A>() else { return };
+        let this = SelectSnapshots::all().stream(stream.clone()).fold(snapshots.fold_of::<A>(how));
+        if let Err(error) = snapshots.store.drop_snapshots(this).await {
+            tracing::warn!(%stream, %error, "a snapshot of another past cannot be dropped");
+        }
     }
 
     fn snapshots_of<A: Aggregate>(&self) -> Option<(&Snapshots, Snapshotting<A>)> {
@@ -134,18 +158,33 @@ impl Annals {
     }
 }
 
-async fn write(store: &dyn SnapshotStore, unsealed: Snapshot) {
-    let stream = unsealed.stream.clone();
-    if let Err(error) = store.save_snapshot(envelope::seal(unsealed)).await {
-        tracing::warn!(%stream, %error, "a snapshot was not written");
-    }
-}
-
 impl Snapshots {
+    async fn write(&self, unsealed: Snapshot, tail: Tail) {
+        let stream = unsealed.stream.clone();
+        if let Err(error) = self.store.save_snapshot(envelope::seal(unsealed)).await {
+            tracing::warn!(%stream, %error, "a snapshot was not written");
+            self.fail(&stream, tail);
+        }
+    }
+
+    /// It is tried again when the stream has gained as many events once more.
+    fn fail(&self, stream: &StreamId, tail: Tail) {
+        let next = Version::new(tail.version.get().saturating_add(tail.events));
+        self.failed.insert(stream.clone(), next);
+    }
+
+    fn failed_before(&self, stream: &StreamId, version: Version) -> bool {
+        self.failed.get(stream).is_some_and(|next| version < next)
+    }
+
     fn fold_of<A: Aggregate>(&self, how: Snapshotting<A>) -> Fingerprint {
         let mut folds = self.folds.lock().expect("no code panics while holding the folds");
-        let fold =
-            || Fingerprint::new((how.fold)()).expect("a fold is told by a valid fingerprint");
+        // Any text tells a fold from another; as a hash it is a fingerprint.
+        let fold = || {
+            let text = (how.fold)();
+            let hash = || Fingerprint::new(hash_of(&text)).expect("a hash is a fingerprint");
+            Fingerprint::new(&*text).unwrap_or_else(|_| hash())
+        };
         folds.entry(TypeId::of::<A>()).or_insert_with(fold).clone()
     }
 

@@ -1,36 +1,51 @@
 //! The course of everything that is executed: recognise a repeat, decide, append; on a conflict
 //! decide again.
 
-use annals_core::error::{AppendError, ReadError};
-use annals_core::{Append, Read, Receipt, StreamId, Tag};
+use annals_core::error::{AppendError, Conflict, ReadError};
+use annals_core::{Append, Read, Receipt, RecordedEvent};
 use futures_util::TryStreamExt;
 
 use crate::error::{ExecuteError, LoadError};
-use crate::execute::how::{How, left_by};
+use crate::execute::how::{CommandMark, How, check_not_reserved};
+use crate::execute::open::open_conditions;
 use crate::retry::Attempts;
-use crate::{Annals, RetryPolicy};
+use crate::{Annals, Context, RetryPolicy};
 
 /// Something that can be decided again and again, each time with what has come since.
 pub(crate) trait Deciding: Send {
     /// Why the domain may refuse it.
     type Refusal: Send;
+    /// Whether it writes to streams that it has not loaded, so that it is to be seen whether they
+    /// are open.
+    const BLIND: bool = true;
+    /// Whether what it records is the framework's own.
+    const OURS: bool = false;
+    /// Whether its events have the ids already that they are appended with.
+    fn keeps_ids(&self) -> bool {
+        false
+    }
+
+    /// What it is, in one line; another command under the same id says something else.
+    fn what(&self) -> String;
 
     /// Loads what has come since and decides; an append without streams when nothing happens.
     fn decide(
         &mut self,
     ) -> impl Future<Output = Result<Append, ExecuteError<Self::Refusal>>> + Send;
 
-    /// Whether it may have written to this stream.
-    fn concerns(&self, stream: &StreamId) -> bool;
+    /// Whether deciding again can help against this.
+    fn may_decide_again(&self, _conflict: &Conflict) -> bool {
+        true
+    }
 }
 
 /// What came of it.
 pub(crate) enum Outcome {
     Nothing,
-    /// Here, by this append.
+    /// This was recorded, by this append.
     Appended(Receipt, Append),
-    /// It had been done before.
-    Repeated(Receipt),
+    /// It had been done before, and had left these events.
+    Repeated(Receipt, Vec<RecordedEvent>),
 }
 
 impl Annals {
@@ -40,39 +55,83 @@ impl Annals {
         deciding: &mut D,
     ) -> Result<Outcome, ExecuteError<D::Refusal>> {
         let policy = how.retry.as_ref().unwrap_or(&self.retry);
-        let command = how.tag().map_err(LoadError::from)?;
+        let command = how.mark(deciding.what())?;
         let mut attempts = Attempts::first(policy);
         loop {
-            if let Some(command) = &command
-                && let Some(receipt) = self.first_receipt(command).await?
-            {
-                return repeated(command, receipt, deciding);
+            if let Some(repeated) = self.repeated(command.as_ref()).await? {
+                return Ok(repeated);
             }
-            let mut append = deciding.decide().await?;
-            if append.streams.is_empty() {
-                return Ok(Outcome::Nothing);
-            }
-            self.stamp(&mut append, command.as_ref());
+            let again = attempts.made() > 1;
+            let append = match self.decided(deciding, command.as_ref(), again).await {
+                Ok(append) if !append.streams.is_empty() => append,
+                // Perhaps somebody has executed the very same a moment ago, and that is why.
+                nothing => {
+                    let repeated = self.repeated(command.as_ref()).await?;
+                    return repeated.map_or(nothing.map(|_| Outcome::Nothing), Ok);
+                }
+            };
             match self.append_certainly(&append, policy).await {
                 Ok(receipt) => return Ok(Outcome::Appended(receipt, append)),
-                Err(AppendError::Conflict(_)) if attempts.next().await => {}
+                Err(AppendError::Conflict(conflict))
+                    if deciding.may_decide_again(&conflict) && attempts.next().await => {}
                 Err(AppendError::Conflict(conflict)) => {
-                    let attempts = attempts.made();
-                    return Err(ExecuteError::Conflict { attempts, conflict });
+                    let (made, repeated) =
+                        (attempts.made(), self.repeated(command.as_ref()).await?);
+                    return repeated.ok_or(ExecuteError::Conflict { attempts: made, conflict });
+                }
+                Err(unknown @ AppendError::Indeterminate(_)) => {
+                    return Err(ExecuteError::Indeterminate(unknown));
                 }
                 Err(error) => return Err(ExecuteError::Append(error)),
             }
         }
     }
 
-    /// The receipt of the append that a command with this tag has made before.
-    async fn first_receipt(&self, command: &Tag) -> Result<Option<Receipt>, LoadError> {
-        let left: Result<Vec<_>, ReadError> =
-            self.store().read(Read::query(left_by(command))).try_collect().await;
-        let left = left?;
+    /// The append that is decided now, with all that belongs to it.
+    async fn decided<D: Deciding>(
+        &self,
+        deciding: &mut D,
+        command: Option<&CommandMark>,
+        again: bool,
+    ) -> Result<Append, ExecuteError<D::Refusal>> {
+        let mut append = deciding.decide().await?;
+        if append.streams.is_empty() {
+            return Ok(append);
+        }
+        if !D::OURS {
+            append.events().try_for_each(check_not_reserved)?;
+        }
+        if D::BLIND {
+            let since = self.open_since(&append, again).await?;
+            let open: Vec<_> = open_conditions(&append, since).collect();
+            append.conditions.extend(open);
+        }
+        self.stamp(&mut append, command);
+        if !deciding.keeps_ids() {
+            self.identify(&mut append);
+        }
+        Ok(append)
+    }
+
+    /// What the same command has left before, if it has.
+    async fn repeated<E>(
+        &self,
+        command: Option<&CommandMark>,
+    ) -> Result<Option<Outcome>, ExecuteError<E>> {
+        let Some(command) = command else { return Ok(None) };
+        // One append made all of them, so there are no more than an append may have.
+        let most = self.store().limits().append_events_max as u64;
+        let left = self.store().read(Read::query(command.left()).limit(most));
+        let left: Result<Vec<RecordedEvent>, ReadError> = left.try_collect().await;
+        let left = left.map_err(LoadError::from)?;
         let Some(first) = left.first() else { return Ok(None) };
+        let was = first.metadata.get(Context::COMMAND);
+        if was.as_ref().and_then(|was| was.as_str()) != Some(&command.what) {
+            return Err(ExecuteError::CommandId { id: command.id.clone() });
+        }
         let standing = left.iter().map(|event| (event.position, &event.stream, event.version));
-        Ok(Receipt::of(first.recorded_at, standing))
+        let receipt = Receipt::of(first.recorded_at, standing);
+        Ok(receipt.map(|receipt| Outcome::Repeated(receipt, left)))
     }
 
     /// Appends, and repeats an append whose outcome is unknown, event ids and all, until it is
@@ -100,20 +159,5 @@ impl Annals {
                 return Err(unknown.expect("without an unknown outcome the loop has returned"));
             }
         }
-    }
-}
-
-fn repeated<D: Deciding>(
-    command: &Tag,
-    receipt: Receipt,
-    deciding: &D,
-) -> Result<Outcome, ExecuteError<D::Refusal>> {
-    let mut streams = receipt.streams.iter();
-    match streams.find(|part| !deciding.concerns(&part.stream)) {
-        None => Ok(Outcome::Repeated(receipt)),
-        Some(part) => Err(ExecuteError::CommandId {
-            id: command.value().to_owned(),
-            stream: part.stream.clone(),
-        }),
     }
 }

@@ -1,11 +1,17 @@
 //! How something is executed, besides what: under which id, in which context, how often.
 
 use annals_core::{Append, AppendCondition, InvalidName, NewEvent, Query, QueryItem, Tag};
+use sha2::{Digest, Sha256};
 
+use crate::error::{EncodeError, EncodeFault};
 use crate::{Annals, Context, RetryPolicy};
 
+/// What the names start with that only the framework gives to tags and event types.
+const RESERVED: &str = "annals.";
 /// The key of the tag that all events of a command with an id have.
-const COMMAND: &str = "command";
+const COMMAND_TAG: &str = "annals.command";
+/// The longest text that says what was executed; of a longer one its hash is kept.
+const WHAT_BYTES_MAX: usize = 256;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct How {
@@ -14,37 +20,71 @@ pub(crate) struct How {
     pub(crate) retry: Option<RetryPolicy>,
 }
 
+/// The id of a command, and what the command was: by which a repeat is recognised, and told from
+/// another command that was given the same id.
+pub(crate) struct CommandMark {
+    pub(crate) id: String,
+    pub(crate) tag: Tag,
+    pub(crate) what: String,
+}
+
 impl How {
-    /// The tag by which a repeat is recognised.
-    pub(crate) fn tag(&self) -> Result<Option<Tag>, InvalidName> {
-        self.id.as_ref().map(|id| Tag::of(COMMAND, id)).transpose()
+    pub(crate) fn mark(&self, what: String) -> Result<Option<CommandMark>, InvalidName> {
+        let Some(id) = self.id.clone() else { return Ok(None) };
+        let tag = Tag::of(COMMAND_TAG, &id)
+            .map_err(|InvalidName { fault, .. }| InvalidName { kind: "command id", fault })?;
+        let what = if what.len() > WHAT_BYTES_MAX { hash_of(&what) } else { what };
+        Ok(Some(CommandMark { id, tag, what }))
     }
 }
 
-/// Every event that a command with this tag has left.
-pub(crate) fn left_by(command: &Tag) -> Query {
-    Query::of(QueryItem::new().tag(command.clone()))
+impl CommandMark {
+    /// Every event that the command has left.
+    pub(crate) fn left(&self) -> Query {
+        Query::of(QueryItem::new().tag(self.tag.clone()))
+    }
+}
+
+/// A short text that is another for another text.
+pub(crate) fn hash_of(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Annals {
-    /// Gives events what the surroundings say: ids, metadata, and the tag of the command.
-    pub(crate) fn stamp(&self, append: &mut Append, command: Option<&Tag>) {
+    /// Gives events what the surroundings say: metadata, and what a repeat is recognised by.
+    pub(crate) fn stamp(&self, append: &mut Append, command: Option<&CommandMark>) {
         let mut context = Context::current();
         if let Some(command) = command {
-            let caused = Context::new().causation(command.value());
-            context = context.within(&caused);
-            append.conditions.push(AppendCondition::none_match(left_by(command)));
+            let caused = Context::new().causation(&command.id);
+            context = context.within(&caused).with(Context::COMMAND, command.what.clone());
+            append.conditions.push(AppendCondition::none_match(command.left()));
         }
-        let events = append.streams.iter_mut().flat_map(|part| &mut part.events);
-        for event in events {
-            self.stamp_event(event, &context);
-            event.tags.extend(command.cloned());
+        for event in append.streams.iter_mut().flat_map(|part| &mut part.events) {
+            event.metadata = context.metadata_with(&event.metadata);
+            event.tags.extend(command.map(|command| command.tag.clone()));
         }
     }
 
-    pub(crate) fn stamp_event(&self, event: &mut NewEvent, context: &Context) {
-        event.id = self.ids.next();
-        event.metadata = context.metadata_with(&event.metadata);
+    /// Gives events the ids that they are appended with.
+    pub(crate) fn identify(&self, append: &mut Append) {
+        for event in append.streams.iter_mut().flat_map(|part| &mut part.events) {
+            event.id = self.ids.next();
+        }
+    }
+}
+
+/// Whether an event leaves alone what is the framework's own.
+///
+/// # Errors
+/// [`EncodeFault::Reserved`].
+pub(crate) fn check_not_reserved(event: &NewEvent) -> Result<(), EncodeError> {
+    let names = event.tags.iter().map(Tag::as_str).chain([event.event_type.as_str()]);
+    match names.into_iter().find(|name| name.starts_with(RESERVED)) {
+        None => Ok(()),
+        Some(name) => {
+            let fault = EncodeFault::Reserved { name: name.to_owned() };
+            Err(EncodeError { event_type: event.event_type.to_string(), fault })
+        }
     }
 }
 
@@ -54,8 +94,9 @@ macro_rules! how_methods {
         /// Gives it an id, for example that of the request: whatever is executed under the same
         /// id again, also after a restart, writes nothing and has the first receipt.
         ///
-        /// What decided that there was nothing to do has left nothing to recognise it by, and
-        /// decides again.
+        /// Ids are shared by all who use the log, so they should be hard to guess and hard to
+        /// meet by chance, such as UUIDs. What turned out to have nothing to do has left nothing
+        /// to recognise it by, and decides again.
         #[must_use]
         pub fn id(mut self, id: impl std::fmt::Display) -> Self {
             self.how.id = Some(id.to_string());
@@ -65,8 +106,21 @@ macro_rules! how_methods {
         /// In this context, within the one that is [around](crate::Context::scope).
         #[must_use]
         pub fn context(mut self, context: crate::Context) -> Self {
-            self.how.context = Some(context);
+            let before = self.how.context.take().unwrap_or_default();
+            self.how.context = Some(context.within(&before));
             self
+        }
+
+        /// Done by this one.
+        #[must_use]
+        pub fn by(self, actor: impl std::fmt::Display) -> Self {
+            self.context(crate::Context::new().actor(actor))
+        }
+
+        /// Done for this reason.
+        #[must_use]
+        pub fn because(self, reason: impl std::fmt::Display) -> Self {
+            self.context(crate::Context::new().reason(reason))
         }
 
         /// As often as this, when others are faster.

@@ -1,12 +1,14 @@
 //! What changed in a row: its fields, from → to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use annals_core::{Data, EventType, NewEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{RecordError, Recordable};
+use super::Recordable;
+use crate::error::{EncodeError, EncodeFault};
 
 /// What was done to something that an application keeps in a table of its own, field by field.
 ///
@@ -33,7 +35,7 @@ use super::{RecordError, Recordable};
 /// ```
 ///
 /// Fields of objects inside have paths, `address.city`; lists are compared whole.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Changed {
     what: String,
     done: Done,
@@ -107,16 +109,22 @@ impl Changed {
     }
 
     /// The same without a field, and those inside it, that is nobody's business.
+    ///
+    /// Where the field is a part of something that is compared whole, such as a list, all of that
+    /// is left out.
     #[must_use]
     pub fn without(mut self, field: &str) -> Self {
-        self.fields.retain(|path, _| !lies_in(path, field));
+        self.fields.retain(|path, _| !concerns(path, field));
         self
     }
 
     /// The same, saying of a field, and those inside it, only that it has changed.
+    ///
+    /// Where the field is a part of something that is compared whole, such as a list, all of that
+    /// is masked.
     #[must_use]
     pub fn masking(mut self, field: &str) -> Self {
-        let masked = self.fields.iter_mut().filter(|(path, _)| lies_in(path, field));
+        let masked = self.fields.iter_mut().filter(|(path, _)| concerns(path, field));
         for value in masked.flat_map(|(_, change)| [&mut change.from, &mut change.to]) {
             if !value.is_null() {
                 *value = MASKED.into();
@@ -147,15 +155,27 @@ impl Changed {
 }
 
 impl Recordable for Changed {
-    fn into_event(self) -> Result<NewEvent, RecordError> {
+    fn into_event(self) -> Result<Option<NewEvent>, EncodeError> {
+        if self.is_empty() {
+            return Ok(None);
+        }
         let done = match self.done {
             Done::Created => "Created",
             Done::Updated => "Updated",
             Done::Deleted => "Deleted",
         };
-        let event_type = EventType::new(format!("{}{done}", self.what))?;
-        Ok(NewEvent::new(event_type, Data::of(&Fields { changes: self.fields })?))
+        let name = format!("{}{done}", self.what);
+        let fields = Fields { changes: self.fields };
+        event_of(name, &fields).map(Some)
     }
+}
+
+/// The event of a type that is known only now.
+pub(super) fn event_of(name: String, data: &impl Serialize) -> Result<NewEvent, EncodeError> {
+    let fail = |fault| EncodeError { event_type: name.clone(), fault };
+    let event_type = EventType::new(&*name).map_err(|error| fail(EncodeFault::Type(error)))?;
+    let data = Data::of(data).map_err(|error| fail(EncodeFault::Data(error)))?;
+    Ok(NewEvent::new(event_type, data))
 }
 
 fn object_of(value: &impl Serialize) -> Result<Map<String, Value>, serde_json::Error> {
@@ -192,8 +212,21 @@ fn compare(
     }
 }
 
+/// Whether the field is what the path leads to, lies inside it, or holds it.
+fn concerns(path: &str, field: &str) -> bool {
+    lies_in(path, field) || lies_in(field, path)
+}
+
 fn lies_in(path: &str, field: &str) -> bool {
     path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+impl fmt::Debug for Changed {
+    /// Without the values, which may be secret and not masked yet.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields: Vec<_> = self.fields.keys().collect();
+        f.debug_struct("Changed").field("what", &self.what).field("fields", &fields).finish()
+    }
 }
 
 #[cfg(test)]
@@ -229,12 +262,15 @@ mod tests {
         let masked = Change { from: json!(MASKED), to: Value::Null };
         assert_eq!(changed.fields()["bank.iban"], masked);
         assert_eq!(changed.fields()["bankrupt"].to, json!(true));
-        let event = changed.into_event().unwrap();
+        let event = changed.into_event().unwrap().unwrap();
         let text = std::str::from_utf8(&event.data.bytes).unwrap();
         let created = Changed::created("User", &json!({"bank": {"iban": "s2", "name": "b"}}));
         let created = created.unwrap().masking("bank.iban");
         assert_eq!(created.fields()["bank.iban"].to, MASKED);
         assert_eq!(created.fields()["bank.name"].to, "b");
+        let cards = Changed::created("User", &json!({"cards": [{"number": "s2"}]})).unwrap();
+        assert_eq!(cards.clone().masking("cards.number").fields()["cards"].to, MASKED);
+        assert!(cards.without("cards.number").is_empty());
         assert!(!text.contains("s1") && !text.contains("s2") && !text.contains("s3"), "{text}");
     }
 
@@ -247,12 +283,13 @@ mod tests {
             (Changed::between("User", &row, &json!({"name": "Eve"})), "UserUpdated"),
         ] {
             let changed = changed.unwrap();
-            let event = changed.clone().into_event().unwrap();
+            let event = changed.clone().into_event().unwrap().unwrap();
             assert_eq!(event.event_type.as_str(), name);
             assert_eq!(&Changed::fields_in(&event.data).unwrap(), changed.fields());
         }
         assert!(Changed::created("User", &json!([1])).is_err());
-        assert!(Changed::created("", &json!({})).unwrap().into_event().is_ok());
-        assert!(Changed::created("\n", &json!({})).unwrap().into_event().is_err());
+        assert!(Changed::created("", &row).unwrap().into_event().is_ok());
+        assert!(Changed::created("\n", &row).unwrap().into_event().is_err());
+        assert_eq!(Changed::between("User", &row, &row).unwrap().into_event().unwrap(), None);
     }
 }

@@ -5,20 +5,20 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 
-use annals_core::error::AppendError;
 use annals_core::{
-    Append, AppendCondition, Data, EventType, ExpectedVersion, InvalidName, NewEvent, Position,
-    Query, QueryItem, Read, Receipt, RecordedEvent, StreamId,
+    Append, AppendCondition, EventType, ExpectedVersion, InvalidName, NewEvent, Position, Query,
+    QueryItem, Read, Receipt, RecordedEvent, StreamId,
 };
 use futures_util::TryStreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, Recordable};
-use crate::error::{DecodeError, DecodeFault};
-use crate::retention::NotAppended;
-use crate::retry::Attempts;
-use crate::{Annals, Context};
+use super::Recordable;
+use super::change::event_of;
+use crate::error::{DecodeError, DecodeFault, EncodeError, LoadError};
+use crate::execute::attempt::{Deciding, Outcome};
+use crate::execute::how::{How, how_methods};
+use crate::{Annals, ExecuteError};
 
 /// A status, and which may follow on which.
 ///
@@ -91,8 +91,8 @@ pub struct Transition<S> {
 }
 
 impl<S: StateMachine> Recordable for Transition<S> {
-    fn into_event(self) -> Result<NewEvent, RecordError> {
-        Ok(NewEvent::new(EventType::new(S::EVENT)?, Data::of(&self)?))
+    fn into_event(self) -> Result<Option<NewEvent>, EncodeError> {
+        event_of(S::EVENT.to_owned(), &self).map(Some)
     }
 }
 
@@ -119,21 +119,6 @@ impl<S: StateMachine> fmt::Display for IllegalTransition<S> {
 
 impl<S: StateMachine> Error for IllegalTransition<S> {}
 
-/// Why a transition was not recorded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TransitError<S: StateMachine> {
-    /// The status permits no such transition.
-    #[error(transparent)]
-    Illegal(#[from] IllegalTransition<S>),
-    /// The last transition in the stream cannot be read.
-    #[error(transparent)]
-    Decode(Box<DecodeError>),
-    /// It could not be recorded.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-}
-
 /// A transition that is about to be made; await it. Made by [`Annals::transit`].
 #[must_use = "nothing is recorded until it is awaited"]
 #[derive(Debug)]
@@ -141,7 +126,17 @@ pub struct Transit<'a, S> {
     annals: &'a Annals,
     stream: Result<StreamId, InvalidName>,
     to: S,
-    context: Context,
+    how: How,
+}
+
+/// What came of a transition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Transited<S> {
+    /// What it was and what it is.
+    pub transition: Transition<S>,
+    /// Where that is recorded.
+    pub receipt: Receipt,
 }
 
 impl Annals {
@@ -152,66 +147,81 @@ impl Annals {
     /// status.
     pub fn transit<S: StateMachine>(&self, stream: impl fmt::Display, to: S) -> Transit<'_, S> {
         let stream = StreamId::new(stream.to_string());
-        Transit { annals: self, stream, to, context: Context::new() }
+        Transit { annals: self, stream, to, how: How::default() }
     }
 }
 
 impl<S: StateMachine> Transit<'_, S> {
-    /// Done by this one.
-    pub fn by(mut self, actor: impl fmt::Display) -> Self {
-        self.context = self.context.actor(actor);
-        self
-    }
+    how_methods!();
 
-    /// Done for this reason.
-    pub fn because(mut self, reason: impl fmt::Display) -> Self {
-        self.context = self.context.reason(reason);
-        self
-    }
-
-    async fn run(self) -> Result<(Transition<S>, Receipt), TransitError<S>> {
-        let Self { annals, stream, to, context } = self;
-        let stream = stream.map_err(RecordError::from)?;
-        let event_type = EventType::new(S::EVENT).map_err(RecordError::from)?;
+    async fn run(self) -> Result<Transited<S>, ExecuteError<IllegalTransition<S>>> {
+        let Self { annals, stream, to, how } = self;
+        let (stream, event_type) = (stream?, EventType::new(S::EVENT)?);
         let transitions = QueryItem::new().event_type(event_type).stream(stream.clone());
         let transitions = Query::of(transitions);
-        let context = context.within(&Context::current());
-        let mut attempts = Attempts::first(&annals.retry);
-        loop {
-            let (status, after) = last::<S>(annals, &transitions).await?;
-            let transition = status.to(to)?;
-            let mut event = transition.into_event()?;
-            annals.stamp_event(&mut event, &context);
-            let append = Append::to(stream.clone(), ExpectedVersion::Any, [event])
-                .only_if(AppendCondition::none_match_after(transitions.clone(), after));
-            match annals.append_to_open(&append, &annals.retry).await {
-                Ok(receipt) => return Ok((transition, receipt)),
-                Err(NotAppended::Append(AppendError::Conflict(_))) if attempts.next().await => {}
-                Err(error) => return Err(RecordError::from(error).into()),
+        let mut deciding = OnStatus { annals, stream, to, transitions, transition: None };
+        Ok(match annals.attempt(&how, &mut deciding).await? {
+            Outcome::Repeated(receipt, left) => {
+                let transition = left.last().map(said_by).transpose()?;
+                let transition = transition.expect("what was repeated has left an event");
+                Transited { transition, receipt }
             }
-        }
+            Outcome::Appended(receipt, _) => {
+                let transition = deciding.transition.expect("what was appended was decided");
+                Transited { transition, receipt }
+            }
+            Outcome::Nothing => unreachable!("every transition that is allowed is recorded"),
+        })
     }
 }
 
-/// The status that the last transition led to, and where that stands.
-async fn last<S: StateMachine>(
-    annals: &Annals,
-    transitions: &Query,
-) -> Result<(S, Position), TransitError<S>> {
-    let mut last = annals.store().read(Read::query(transitions.clone()).backward().limit(1));
-    let last: Option<RecordedEvent> = last.try_next().await.map_err(RecordError::from)?;
-    let Some(last) = last else { return Ok((S::INITIAL, Position::START)) };
-    let transition: Transition<S> = serde_json::from_slice(&last.data.bytes).map_err(|error| {
-        TransitError::Decode(Box::new(DecodeError::of(&last, DecodeFault::Data(error))))
-    })?;
-    Ok((transition.to, last.position))
+/// A transition being decided.
+struct OnStatus<'a, S> {
+    annals: &'a Annals,
+    stream: StreamId,
+    to: S,
+    /// Those of the stream.
+    transitions: Query,
+    /// What was decided last.
+    transition: Option<Transition<S>>,
+}
+
+impl<S: StateMachine> Deciding for OnStatus<'_, S> {
+    type Refusal = IllegalTransition<S>;
+
+    fn what(&self) -> String {
+        format!("{} {:?} {}", S::EVENT, self.to, self.stream)
+    }
+
+    async fn decide(&mut self) -> Result<Append, ExecuteError<IllegalTransition<S>>> {
+        let read = Read::query(self.transitions.clone()).backward().limit(1);
+        let last = self.annals.store().read(read).try_next().await.map_err(LoadError::from)?;
+        let (status, after) = match &last {
+            Some(last) => (said_by::<S>(last)?.to, last.position),
+            None => (S::INITIAL, Position::START),
+        };
+        let transition = status.to(self.to).map_err(ExecuteError::Refused)?;
+        self.transition = Some(transition);
+        let event = transition.into_event()?;
+        let unchanged = AppendCondition::none_match_after(self.transitions.clone(), after);
+        let append = Append::to(self.stream.clone(), ExpectedVersion::Any, event);
+        Ok(append.only_if(unchanged))
+    }
+}
+
+fn said_by<S: StateMachine>(stored: &RecordedEvent) -> Result<Transition<S>, LoadError> {
+    let said = serde_json::from_slice(&stored.data.bytes);
+    Ok(said.map_err(|error| DecodeError::of(stored, DecodeFault::Data(error)))?)
 }
 
 impl<'a, S: StateMachine> IntoFuture for Transit<'a, S> {
-    type Output = Result<(Transition<S>, Receipt), TransitError<S>>;
+    type Output = Result<Transited<S>, ExecuteError<IllegalTransition<S>>>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+    fn into_future(mut self) -> Self::IntoFuture {
+        match self.how.context.take() {
+            Some(context) => Box::pin(context.scope(self.run())),
+            None => Box::pin(self.run()),
+        }
     }
 }

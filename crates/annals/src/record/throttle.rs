@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use annals_core::error::AppendError;
 use annals_core::{
     Append, AppendCondition, Position, Query, QueryItem, Read, RecordedEvent, Tag, Timestamp,
 };
 use futures_util::TryStreamExt;
 
-use super::{RecordError, Recording};
+use super::RecordError;
 use crate::Annals;
-use crate::retention::NotAppended;
-use crate::retry::Attempts;
+use crate::error::LoadError;
 
 /// What makes two events of a type equal, and for how long one is enough.
 #[derive(Debug)]
@@ -21,43 +19,32 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// Records the one event of `append`, unless an equal one is young enough.
+    /// The equal event that is young enough, or the condition that none has come since.
     ///
-    /// The condition of the append is that nobody has recorded an equal one after the last one
-    /// that was seen. So of many who try at once one succeeds, and the others look again and find
-    /// what it has recorded.
-    pub(super) async fn record(
-        self,
+    /// So of many who try at once one succeeds, and the others look again and find what it has
+    /// recorded.
+    pub(super) async fn look(
+        &self,
         annals: &Annals,
-        append: Append,
-    ) -> Result<Recording, RecordError> {
-        let equal = self.equal(&append);
-        let mut attempts = Attempts::first(&annals.retry);
-        loop {
-            let last = annals.store().read(Read::query(equal.clone()).backward().limit(1));
-            let last: Option<RecordedEvent> = last.into_stream().try_next().await?;
-            if let Some(last) = &last
-                && self.is_young(last, annals.clock.now())
-            {
-                return Ok(Recording::Throttled(Box::new(last.clone())));
+        append: &Append,
+    ) -> Result<Result<AppendCondition, RecordedEvent>, RecordError> {
+        let equal = self.equal(append);
+        let mut last = annals.store().read(Read::query(equal.clone()).backward().limit(1));
+        let last = last.try_next().await.map_err(LoadError::from)?;
+        Ok(match last {
+            Some(last) if self.is_young(&last, annals.clock.now()) => Err(last),
+            last => {
+                let after = last.map_or(Position::START, |last| last.position);
+                Ok(AppendCondition::none_match_after(equal, after))
             }
-            let after = last.map_or(Position::START, |last| last.position);
-            let condition = AppendCondition::none_match_after(equal.clone(), after);
-            let append = append.clone().only_if(condition);
-            match annals.append_to_open(&append, &annals.retry).await {
-                Ok(receipt) => return Ok(Recording::Recorded(receipt)),
-                Err(NotAppended::Append(AppendError::Conflict(_))) if attempts.next().await => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        })
     }
 
     fn equal(&self, append: &Append) -> Query {
         let streams = append.streams.iter().map(|part| part.stream.clone());
         let types = append.events().map(|event| event.event_type.clone());
-        let mut item = QueryItem::new().types(types).tag(self.key.clone());
-        item = streams.fold(item, QueryItem::stream);
-        Query::of(item)
+        let item = QueryItem::new().types(types).tag(self.key.clone());
+        Query::of(streams.fold(item, QueryItem::stream))
     }
 
     /// An event of the future, by a clock that is behind, is young.

@@ -1,7 +1,9 @@
 //! Making, checking and dropping the snapshots of all streams of an aggregate.
 
 use annals_core::error::{ReadError, SnapshotError};
-use annals_core::{Category, InvalidName, ListStreams, SelectSnapshots, StreamCatalog, StreamId};
+use annals_core::{
+    Category, InvalidName, ListStreams, SelectSnapshots, StreamCatalog, StreamId, Timestamp,
+};
 use futures_util::TryStreamExt;
 
 use super::{Snapshots, envelope};
@@ -18,8 +20,8 @@ pub struct Rebuilt {
     pub streams: u64,
     /// How many snapshots were written.
     pub written: u64,
-    /// How many snapshots of older folds were dropped.
-    pub dropped: u64,
+    /// How many streams could not be folded or kept; the log of the process says why.
+    pub failed: u64,
 }
 
 /// Why snapshots could not be made or dropped.
@@ -57,11 +59,11 @@ enum Begin {
 }
 
 impl Annals {
-    /// Brings the snapshots of all streams of the aggregate up to date, and drops those of its
-    /// older folds: a job for the night.
+    /// Brings the snapshots of all streams of the aggregate up to date: a job for the night.
     ///
     /// `progress` is told after each stream. It can be stopped at any time, and goes on where it
-    /// was when it is called again, since what is up to date is not written again.
+    /// was when it is called again, since what is up to date is not written again. A stream that
+    /// cannot be folded is counted, and the others follow.
     ///
     /// # Errors
     /// [`SnapshotsError`]; what was written stays.
@@ -94,23 +96,59 @@ impl Annals {
     ) -> Result<Rebuilt, SnapshotsError> {
         let (snapshots, how) = self.snapshots_of::<A>().ok_or(SnapshotsError::None)?;
         let category = Category::new(A::CATEGORY)?;
-        let mut streams = catalog.streams(ListStreams::all().category(category.clone()));
+        let mut streams = catalog.streams(ListStreams::all().category(category));
         let mut done = Rebuilt::default();
         while let Some(info) = streams.try_next().await? {
-            let loaded = match from {
-                Begin::TheFirstEvent => self.fold_whole(info.stream).await?,
-                Begin::TheSnapshot => self.load_kept::<A>(info.stream).await?,
-            };
-            done.streams += 1;
-            if loaded.tail().events > 0 && self.write_now(snapshots, how, &loaded).await? {
-                done.written += 1;
+            let stream = info.stream;
+            match self.make_snapshot(snapshots, how, stream.clone(), from).await {
+                Ok(written) => done.written += u64::from(written),
+                Err(error) => {
+                    tracing::warn!(%stream, %error, "no snapshot was made");
+                    done.failed += 1;
+                }
             }
-            progress(&loaded.stream, done);
+            done.streams += 1;
+            progress(&stream, done);
         }
-        let fold = snapshots.fold_of::<A>(how);
-        let older = SelectSnapshots::all().category(category).every_fold_but(fold);
-        done.dropped = snapshots.store.drop_snapshots(older).await?;
         Ok(done)
+    }
+
+    async fn make_snapshot<A: Aggregate>(
+        &self,
+        snapshots: &Snapshots,
+        how: Snapshotting<A>,
+        stream: StreamId,
+        from: Begin,
+    ) -> Result<bool, SnapshotsError> {
+        let loaded: Loaded<A> = match from {
+            Begin::TheFirstEvent => {
+                self.uncache::<A>(&stream);
+                let fold = snapshots.fold_of::<A>(how);
+                let kept = SelectSnapshots::all().stream(stream.clone()).fold(fold);
+                snapshots.store.drop_snapshots(kept).await?;
+                self.fold_whole(stream).await?
+            }
+            Begin::TheSnapshot => self.load_unless_cached(stream).await?,
+        };
+        Ok(loaded.tail().events > 0 && self.write_now(snapshots, how, &loaded).await?)
+    }
+
+    /// Drops the snapshots of other folds of the aggregate's category that were taken before a
+    /// moment: those of builds that nobody runs any more. It does not know which these are, so
+    /// choose a moment before which none was running that is running now.
+    ///
+    /// # Errors
+    /// When there are none here, or when they cannot be written.
+    pub async fn prune_snapshots<A: Aggregate>(
+        &self,
+        taken_before: Timestamp,
+    ) -> Result<u64, SnapshotsError> {
+        let (snapshots, how) = self.snapshots_of::<A>().ok_or(SnapshotsError::None)?;
+        let others = SelectSnapshots::all()
+            .category(Category::new(A::CATEGORY)?)
+            .every_fold_but(snapshots.fold_of::<A>(how))
+            .taken_before(taken_before);
+        Ok(snapshots.store.drop_snapshots(others).await?)
     }
 
     async fn write_now<A: Aggregate>(
@@ -141,7 +179,7 @@ impl Annals {
         let (snapshots, how) = self.snapshots_of::<A>().ok_or(SnapshotsError::None)?;
         let stream = stream_of::<A>(id)?;
         let Some(kept) = self.kept_snapshot::<A>(&stream).await else { return Ok(None) };
-        let folded: Loaded<A> = self.load_as_of_in(stream.clone(), kept.version.into()).await?;
+        let folded: Loaded<A> = self.fold_as_of(stream.clone(), kept.version.into()).await?;
         let right = (folded.version, folded.last_event, folded.standing)
             == (kept.version, kept.last_event, kept.standing)
             && folded.state == kept.state;
@@ -149,17 +187,20 @@ impl Annals {
             let fold = snapshots.fold_of::<A>(how);
             let wrong = SelectSnapshots::all().stream(stream).fold(fold);
             snapshots.store.drop_snapshots(wrong).await?;
+            self.uncache_all();
         }
         Ok(Some(right))
     }
 
-    /// Drops the snapshots that are selected, and says how many they were. They are made again
-    /// when they are wanted.
+    /// Drops the snapshots that are selected, and says how many they were; and whatever this
+    /// process has in its cache, but not what others have. They are made again when they are
+    /// wanted.
     ///
     /// # Errors
     /// When there are none here, or when they cannot be written.
     pub async fn drop_snapshots(&self, which: SelectSnapshots) -> Result<u64, SnapshotsError> {
         let snapshots = self.snapshots.as_ref().ok_or(SnapshotsError::None)?;
+        self.uncache_all();
         Ok(snapshots.store.drop_snapshots(which).await?)
     }
 }

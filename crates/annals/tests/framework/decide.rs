@@ -7,8 +7,8 @@ use std::sync::Arc;
 use annals::{
     Annals, Append, AppendCondition, Apply, Context, Data, Decision, DecisionModel, Event,
     EventStoreExt, EventType, ExecuteError, ExpectedVersion, InvalidName, LoadError, MemoryStore,
-    NewEvent, Position, Query, QueryItem, Read, RecordedEvent, RetryPolicy, Scope, Standing,
-    StreamId, Tag, Version,
+    NewEvent, Position, Query, QueryItem, Read, RecordedEvent, Retention, RetryPolicy, Scope,
+    Standing, StreamId, Tag, Version,
 };
 use proptest::prelude::*;
 
@@ -120,7 +120,8 @@ async fn one_read_and_one_condition_have_exactly_the_query_of_the_models() {
     assert_eq!(append.streams[0].expected, ExpectedVersion::Any);
     let last_seen = before[3].position;
     let markers = ["annals.StreamArchived", "annals.StreamClosed", "annals.StreamDeleted"];
-    let closed = Query::of(types(&markers).stream(StreamId::from_static("course-c")));
+    let closed = types(&markers).tag(tag("annals.stream:course-c"));
+    let closed = Query::of(closed.stream(StreamId::from_static("course-c")));
     assert_eq!(
         append.conditions,
         [
@@ -246,7 +247,7 @@ async fn the_same_id_decides_once() {
     assert_eq!(again.model, first.model);
     let log = log(&store).await;
     assert_eq!(log.len(), 6);
-    let joined = log.iter().find(|event| event.tags.contains(&tag("command:request-7")));
+    let joined = log.iter().find(|event| event.tags.contains(&tag("annals.command:request-7")));
     assert_eq!(joined.unwrap().metadata.get("causation"), Some("request-7".into()));
 }
 
@@ -262,15 +263,15 @@ async fn a_decision_that_nothing_happens_appends_nothing() {
 #[tokio::test]
 async fn a_stream_that_is_not_open_takes_nothing_until_it_is_restored() {
     let store = school().await;
-    let school = Annals::new(store.clone());
+    let anybody = |_: Retention, _: &StreamId, _: &Context| Ok(());
+    let school = Annals::new(store.clone()).with_retention(anybody);
     let stream = || StreamId::from_static("course-rust");
-    for (marker, standing) in [
-        ("annals.StreamArchived", Standing::Archived),
-        ("annals.StreamDeleted", Standing::Deleted),
-        ("annals.StreamClosed", Standing::Closed),
+    for (retention, standing) in [
+        (Retention::Archive, Standing::Archived),
+        (Retention::Delete, Standing::Deleted),
+        (Retention::Close, Standing::Closed),
     ] {
-        let marker = raw(marker, "{}", &[]);
-        store.append_to(stream(), ExpectedVersion::Any, [marker]).await.unwrap();
+        school.retain(stream(), retention).await.unwrap();
         let error = school.decide(change("rust", 8)).await.unwrap_err();
         let ExecuteError::Standing(not_open) = &error else { panic!("{error:?}") };
         assert_eq!((&not_open.stream, not_open.standing), (&stream(), standing));
@@ -279,8 +280,10 @@ async fn a_stream_that_is_not_open_takes_nothing_until_it_is_restored() {
         assert!(matches!(full, ExecuteError::Refused(Refusal::Already)), "{full:?}");
         school.decide(change("c", standing as u32 + 20)).await.unwrap();
 
-        let restored = raw("annals.StreamRestored", "{}", &[]);
-        store.append_to(stream(), ExpectedVersion::Any, [restored]).await.unwrap();
+        if standing == Standing::Closed {
+            break;
+        }
+        school.retain(stream(), Retention::Restore).await.unwrap();
         school.decide(change("rust", standing as u32 + 20)).await.unwrap();
     }
 }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use annals::{Annals, EventStore, ExecuteError, MemoryStore, RetryPolicy, StreamCatalog, Version};
+use annals::{
+    Annals, Context, Event, EventStore, ExecuteError, MemoryStore, RetryPolicy, StreamCatalog,
+    Version,
+};
 use tokio::task::JoinSet;
 
-use crate::account::{Account, deposit, open, withdraw};
+use crate::account::{Account, AccountEvent, deposit, open, withdraw};
 use crate::stores::{Meet, Scripted};
 
 const ID: &str = "ACC_123";
@@ -32,9 +35,133 @@ async fn an_id_belongs_to_one_stream() {
     let bank = Annals::new(MemoryStore::new());
     bank.execute(ID, open("Ada")).id("r-1").await.unwrap();
     let error = bank.execute("other", open("Bob")).id("r-1").await.unwrap_err();
-    let ExecuteError::CommandId { id, stream } = &error else { panic!("{error:?}") };
-    assert_eq!((&**id, stream.as_str()), ("r-1", "account-ACC_123"));
+    let ExecuteError::CommandId { id } = &error else { panic!("{error:?}") };
+    assert_eq!(id, "r-1");
     assert_eq!(error.code(), "invalid");
+}
+
+#[tokio::test]
+async fn an_id_belongs_to_one_command() {
+    let bank = Annals::new(MemoryStore::new());
+    bank.execute(ID, open("Ada")).id("r-1").await.unwrap();
+    bank.execute(ID, deposit(30)).id("r-2").await.unwrap();
+    // A batch that begins as the command did is another thing all the same.
+    let batch = bank.batch().execute(ID, deposit(30)).execute("2", open("Bob")).id("r-2");
+    let error = batch.await.unwrap_err().error;
+    assert!(matches!(error, ExecuteError::CommandId { .. }), "{error:?}");
+    let record = bank.record(AccountEvent::MoneyDeposited { amount: 1 }).on("account-2").id("r-2");
+    let error = record.await.unwrap_err();
+    assert!(matches!(error, ExecuteError::CommandId { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn nobody_else_can_leave_what_a_repeat_is_recognised_by() {
+    let bank = Annals::new(MemoryStore::new());
+    let event = || AccountEvent::MoneyDeposited { amount: 1 };
+    let tagged = bank.record(event()).on("account-2").tagged("annals.command:r-1");
+    let error = tagged.await.unwrap_err();
+    assert!(matches!(error, ExecuteError::Encode(_)), "{error:?}");
+    assert!(error.to_string().contains("reserved"), "{error}");
+    let closing = annals::NewEvent::new(
+        annals::EventType::from_static("annals.StreamClosed"),
+        annals::Data::json("{}"),
+    );
+    let error = bank.record(closing.clone()).on("account-2").await.unwrap_err();
+    assert!(error.to_string().contains("reserved"), "{error}");
+    assert!(bank.record(closing).on("account-2").append().is_err());
+}
+
+/// The repeat is under way while the first one is decided: what it would be refused for now is
+/// its own doing.
+#[tokio::test]
+async fn a_repeat_that_comes_too_early_is_recognised_all_the_same() {
+    #[derive(Clone)]
+    struct OpenMeanwhile(MemoryStore);
+
+    impl annals::Command<Account> for OpenMeanwhile {
+        type Error = crate::account::Refusal;
+
+        /// Asked after the state was loaded: the other one is faster.
+        fn authorise(&self, _: &Account, _: &Context) -> Result<(), annals::Denied> {
+            let bank = Annals::new(self.0.clone());
+            let first = bank.execute::<Account, _>(ID, OpenNow).id("r-1").into_future();
+            futures_util::FutureExt::now_or_never(first).expect("it is in memory").ok();
+            Ok(())
+        }
+
+        fn decide(self, _: &Account) -> Result<Vec<AccountEvent>, Self::Error> {
+            Err(crate::account::Refusal::AlreadyOpen)
+        }
+    }
+
+    /// The same command by name, as the other one meets it.
+    use first::OpenMeanwhile as OpenNow;
+    mod first {
+        use crate::account::{Account, AccountEvent, Refusal};
+
+        #[derive(Clone)]
+        pub(super) struct OpenMeanwhile;
+
+        impl annals::Command<Account> for OpenMeanwhile {
+            type Error = Refusal;
+
+            fn decide(self, _: &Account) -> Result<Vec<AccountEvent>, Refusal> {
+                Ok(vec![AccountEvent::AccountOpened { owner: "Ada".into() }])
+            }
+        }
+    }
+
+    let store = MemoryStore::new();
+    let bank = Annals::new(store.clone());
+    let late = bank.execute::<Account, _>(ID, OpenMeanwhile(store.clone())).id("r-1").await;
+    let late = late.unwrap();
+    assert!(late.repeated);
+    assert_eq!(late.state.owner.as_deref(), Some("Ada"));
+    assert_eq!(store.stats().await.unwrap().events, 1);
+}
+
+#[tokio::test]
+async fn a_repeat_shows_nothing_to_whoever_may_not_give_the_command() {
+    #[derive(Clone)]
+    struct Look;
+
+    impl annals::Command<Account> for Look {
+        type Error = crate::account::Refusal;
+
+        fn authorise(&self, account: &Account, context: &Context) -> Result<(), annals::Denied> {
+            let owner = account.owner.as_deref();
+            annals::Denied::unless(context.who() == owner, "only the owner may look")
+        }
+
+        fn decide(self, _: &Account) -> Result<Vec<AccountEvent>, Self::Error> {
+            Ok(vec![AccountEvent::MoneyDeposited { amount: 1 }])
+        }
+    }
+
+    let bank = Annals::new(MemoryStore::new());
+    bank.execute(ID, open("ada")).await.unwrap();
+    let look = |who: &str| bank.execute::<Account, _>(ID, Look).by(who).id("r-1");
+    look("ada").await.unwrap();
+    let error = look("mallory").await.unwrap_err();
+    assert!(matches!(error, ExecuteError::Denied(_)), "{error:?}");
+    assert!(look("ada").await.unwrap().repeated);
+}
+
+#[tokio::test]
+async fn what_is_recorded_under_an_id_is_recorded_once() {
+    let store = MemoryStore::new();
+    let bank = Annals::new(store.clone());
+    let record = || {
+        let event = AccountEvent::MoneyDeposited { amount: 1 };
+        bank.record(event).on("account-1").id("r-1")
+    };
+    let first = record().await.unwrap();
+    assert_eq!(record().await.unwrap(), first);
+    // An event made by hand has an id of its own, which does the same.
+    let by_hand = AccountEvent::MoneyDeposited { amount: 2 }.encode().unwrap();
+    let first = bank.record(by_hand.clone()).on("account-1").await.unwrap();
+    assert_eq!(bank.record(by_hand).on("account-1").await.unwrap(), first);
+    assert_eq!(store.stats().await.unwrap().events, 2);
 }
 
 #[tokio::test]
@@ -63,7 +190,15 @@ async fn storm(store: impl EventStore + StreamCatalog + 'static) {
     let store = Arc::new(store);
     let patient = RetryPolicy::default().attempts_max(100);
     let bank = Annals::new(Arc::clone(&store)).with_retry(patient);
-    bank.execute(ID, open("Ada")).await.unwrap();
+    let mut openings = JoinSet::new();
+    for _ in 0..16 {
+        let bank = bank.clone();
+        openings.spawn(async move {
+            bank.execute(ID, open("Ada")).id("open").await.expect("it is the same").repeated
+        });
+    }
+    let first = openings.join_all().await.into_iter().filter(|repeated| !repeated).count();
+    assert_eq!(first, 1);
     let mut tasks = JoinSet::new();
     for n in 0..64 {
         let bank = bank.clone();

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals::{
-    Annals, Changed, Context, EventStore, EventStoreExt, ExpectedVersion, ManualClock, MemoryStore,
-    Read, RecordError, Recordable, Recording, RetryPolicy, StateMachine, StreamId, Timestamp,
-    TransitError,
+    Annals, Changed, Context, EventStore, EventStoreExt, ExecuteError, ExpectedVersion,
+    ManualClock, MemoryStore, Read, RecordError, Recordable, Recording, RetryPolicy, StateMachine,
+    StreamId, Timestamp,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -147,11 +147,11 @@ async fn a_status_changes_only_along_the_ways_that_are_allowed() {
     let store = MemoryStore::new();
     let annals = Annals::new(store.clone());
     let refused = annals.transit("issue-7", Status::Resolved).await.unwrap_err();
-    assert!(matches!(refused, TransitError::Illegal(_)), "{refused:?}");
+    assert!(matches!(refused, ExecuteError::Refused(_)), "{refused:?}");
     assert_eq!(refused.to_string(), "Open cannot become Resolved; it can become InProgress");
     annals.transit("issue-7", Status::InProgress).by("ada").await.unwrap();
-    let (transition, receipt) =
-        annals.transit("issue-7", Status::Resolved).because("it works").await.unwrap();
+    let resolved = annals.transit("issue-7", Status::Resolved).because("it works");
+    let annals::Transited { transition, receipt, .. } = resolved.await.unwrap();
     assert_eq!((transition.from, transition.to), (Status::InProgress, Status::Resolved));
     assert_eq!(receipt.streams[0].version.get(), 2);
     annals.transit("issue-7", Status::Closed).await.unwrap();
@@ -172,21 +172,22 @@ async fn status_storm(store: impl EventStore + 'static) {
         let all = [Status::Open, Status::InProgress, Status::Resolved, Status::Closed];
         tasks.spawn(async move {
             match annals.transit("issue-7", all[n % 4]).await {
-                Ok(_) | Err(TransitError::Illegal(_)) => {}
+                Ok(_) | Err(ExecuteError::Refused(_)) => {}
                 Err(error) => panic!("{error:?}"),
             }
         });
     }
     tasks.join_all().await;
-    let mut status = Status::INITIAL;
+    let (mut status, mut recorded) = (Status::INITIAL, 0);
     for event in annals.store().read_to_end(Read::all()).await.expect("it reads") {
         let said: annals::Transition<Status> =
             serde_json::from_slice(&event.data.bytes).expect("a transition");
         assert_eq!(said.from, status);
         assert!(status.next().contains(&said.to));
         status = said.to;
+        recorded += 1;
     }
-    assert_ne!(status, Status::INITIAL);
+    assert!(recorded > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -263,6 +264,6 @@ proptest! {
         was.sort_by(|a, b| a.0.cmp(&b.0));
         is.sort_by(|a, b| a.0.cmp(&b.0));
         prop_assert_eq!(was, is);
-        prop_assert!(changed.into_event().is_ok());
+        prop_assert_eq!(changed.clone().into_event().unwrap().is_none(), changed.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use annals::{
     Annals, Context, Denied, EventStoreExt, ExecuteError, LoadError, MemoryStore, Read, Retention,
-    RetentionError, RetryPolicy, Standing, StreamId, Version,
+    RetentionRefusal, RetryPolicy, Standing, StreamId, Version,
 };
 use futures_util::TryStreamExt;
 use tokio::task::JoinSet;
@@ -46,7 +46,7 @@ async fn nobody_may_unless_that_is_said() {
     assert!(error.to_string().contains("with_retention"), "{error}");
     let (bank, _) = self::bank().await;
     let error = bank.retain(STREAM, Retention::Close).await.unwrap_err();
-    assert!(matches!(error, RetentionError::Denied(_)), "{error:?}");
+    assert!(matches!(error, ExecuteError::Denied(_)), "{error:?}");
     assert_eq!(error.to_string(), "say who you are");
 }
 
@@ -61,7 +61,7 @@ async fn a_closed_stream_takes_nothing_more_from_anybody() {
     let record = bank.record(AccountEvent::MoneyDeposited { amount: 1 }).on(STREAM).await;
     assert_eq!(record.unwrap_err().code(), "refused");
     let restore = bank.retain(STREAM, Retention::Restore).by("auditor").await.unwrap_err();
-    assert!(matches!(restore, RetentionError::Standing(_)), "{restore:?}");
+    assert!(matches!(restore, ExecuteError::Refused(RetentionRefusal::Standing(_))), "{restore:?}");
 
     // It can still be read, and the log says who closed it and why.
     let account = bank.load::<Account>("1").await.unwrap();
@@ -127,17 +127,58 @@ async fn what_is_truncated_is_not_folded_and_not_lost() {
 }
 
 #[tokio::test]
+async fn what_was_truncated_never_comes_back() {
+    let (bank, store) = bank().await;
+    retain(&bank, Retention::TruncateBefore(Version::new(3))).await;
+    for before in [2, 3] {
+        let earlier = Retention::TruncateBefore(Version::new(before));
+        assert_eq!(bank.retain(STREAM, earlier).by("auditor").await.unwrap(), None);
+    }
+    assert_eq!(bank.load::<Account>("1").await.unwrap().state.balance, 20);
+    // Not even when somebody else says so.
+    let again = annals::NewEvent::new(
+        annals::EventType::from_static("annals.StreamTruncated"),
+        annals::Data::json(r#"{"before":2}"#),
+    );
+    let any = annals::ExpectedVersion::Any;
+    store.append_to(StreamId::from_static(STREAM), any, [again]).await.unwrap();
+    assert_eq!(bank.load::<Account>("1").await.unwrap().state.balance, 20);
+}
+
+#[tokio::test]
+async fn what_was_truncated_need_not_be_known_any_more() {
+    let (bank, store) = bank().await;
+    let unknown = annals::NewEvent::new(
+        annals::EventType::from_static("SomethingForgotten"),
+        annals::Data::json("{}"),
+    );
+    let any = annals::ExpectedVersion::Any;
+    store.append_to(StreamId::from_static(STREAM), any, [unknown]).await.unwrap();
+    bank.record(AccountEvent::MoneyDeposited { amount: 7 }).on(STREAM).await.unwrap();
+    let error = bank.load::<Account>("1").await.unwrap_err();
+    assert_eq!(error.code(), "undecodable");
+    retain(&bank, Retention::TruncateBefore(Version::new(4))).await;
+    let error = bank.load::<Account>("1").await.unwrap_err();
+    assert_eq!(error.code(), "undecodable");
+    retain(&bank, Retention::TruncateBefore(Version::new(5))).await;
+    assert_eq!(bank.load::<Account>("1").await.unwrap().state.balance, 7);
+}
+
+#[tokio::test]
 async fn only_what_is_there_can_be_kept_or_dropped() {
     let (bank, _) = bank().await;
     for before in [0, 1, 4] {
         let truncate = Retention::TruncateBefore(Version::new(before));
         let error = bank.retain(STREAM, truncate).by("auditor").await.unwrap_err();
-        assert!(matches!(error, RetentionError::NoSuchVersion { .. }), "{error:?}");
+        assert!(
+            matches!(error, ExecuteError::Refused(RetentionRefusal::NoSuchVersion { .. })),
+            "{error:?}"
+        );
     }
     let error = bank.retain("account-9", Retention::Archive).by("auditor").await.unwrap_err();
-    assert!(matches!(error, RetentionError::NoStream(_)), "{error:?}");
+    assert!(matches!(error, ExecuteError::Refused(RetentionRefusal::NoStream(_))), "{error:?}");
     let error = bank.retain("", Retention::Archive).by("auditor").await.unwrap_err();
-    assert!(matches!(error, RetentionError::Name(_)), "{error:?}");
+    assert!(matches!(error, ExecuteError::Name(_)), "{error:?}");
 }
 
 /// Many record while one closes: what is recorded stands before the closing.
