@@ -1,8 +1,6 @@
 //! What tells one fold from another: for snapshots, which are of use to the fold that made them
 //! and to no other.
 
-use std::fmt::Write;
-
 use schemars::Schema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

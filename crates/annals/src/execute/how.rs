@@ -97,14 +97,12 @@ macro_rules! how_methods {
         /// Ids are shared by all who use the log, so they should be hard to guess and hard to
         /// meet by chance, such as UUIDs. What turned out to have nothing to do has left nothing
         /// to recognise it by, and decides again.
-        #[must_use]
         pub fn id(mut self, id: impl std::fmt::Display) -> Self {
             self.how.id = Some(id.to_string());
             self
         }
 
         /// In this context, within the one that is [around](crate::Context::scope).
-        #[must_use]
         pub fn context(mut self, context: crate::Context) -> Self {
             let before = self.how.context.take().unwrap_or_default();
             self.how.context = Some(context.within(&before));
@@ -112,19 +110,16 @@ macro_rules! how_methods {
         }
 
         /// Done by this one.
-        #[must_use]
         pub fn by(self, actor: impl std::fmt::Display) -> Self {
             self.context(crate::Context::new().actor(actor))
         }
 
         /// Done for this reason.
-        #[must_use]
         pub fn because(self, reason: impl std::fmt::Display) -> Self {
             self.context(crate::Context::new().reason(reason))
         }
 
         /// As often as this, when others are faster.
-        #[must_use]
         pub fn retry(mut self, policy: crate::RetryPolicy) -> Self {
             self.how.retry = Some(policy);
             self

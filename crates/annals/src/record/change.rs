@@ -166,14 +166,14 @@ impl Recordable for Changed {
         };
         let name = format!("{}{done}", self.what);
         let fields = Fields { changes: self.fields };
-        event_of(name, &fields).map(Some)
+        event_of(&name, &fields).map(Some)
     }
 }
 
 /// The event of a type that is known only now.
-pub(super) fn event_of(name: String, data: &impl Serialize) -> Result<NewEvent, EncodeError> {
-    let fail = |fault| EncodeError { event_type: name.clone(), fault };
-    let event_type = EventType::new(&*name).map_err(|error| fail(EncodeFault::Type(error)))?;
+pub(super) fn event_of(name: &str, data: &impl Serialize) -> Result<NewEvent, EncodeError> {
+    let fail = |fault| EncodeError { event_type: name.to_owned(), fault };
+    let event_type = EventType::new(name).map_err(|error| fail(EncodeFault::Type(error)))?;
     let data = Data::of(data).map_err(|error| fail(EncodeFault::Data(error)))?;
     Ok(NewEvent::new(event_type, data))
 }

@@ -92,7 +92,7 @@ pub struct Transition<S> {
 
 impl<S: StateMachine> Recordable for Transition<S> {
     fn into_event(self) -> Result<Option<NewEvent>, EncodeError> {
-        event_of(S::EVENT.to_owned(), &self).map(Some)
+        event_of(S::EVENT, &self).map(Some)
     }
 }
 

@@ -24,8 +24,10 @@ pub struct SnapshotPolicy {
     events: Option<u64>,
     took: Option<Duration>,
     bytes: Option<u64>,
-    when: Option<Arc<dyn Fn(&Tail) -> bool + Send + Sync>>,
+    when: Option<Arc<When>>,
 }
+
+type When = dyn Fn(&Tail) -> bool + Send + Sync;
 
 /// What had to be folded besides the last snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -127,6 +127,16 @@ async fn only_what_is_not_in_the_snapshot_is_read() {
 }
 
 #[tokio::test]
+async fn a_fold_in_the_cache_knows_what_is_in_the_snapshot() {
+    let (store, snapshots) = (Counting::new(), MemorySnapshots::new());
+    let annals = Annals::new(store.clone())
+        .with_snapshots(snapshots.clone(), SnapshotPolicy::every(10))
+        .with_cache(10);
+    book(&annals, 0..25).await;
+    assert_eq!(only(&snapshots).await.version, Version::new(20));
+}
+
+#[tokio::test]
 async fn loading_makes_snapshots_too() {
     let (store, snapshots) = (Counting::new(), MemorySnapshots::new());
     book(&Annals::new(store.clone()), 0..25).await;
@@ -174,6 +184,7 @@ async fn snapshots_of_another_past_or_another_fold_are_not_believed() {
 
     // The log was restored, and went on otherwise: shorter, as long, and longer than it was.
     for length in [5, 12, 30] {
+        snapshots.save_snapshot(right.clone()).await.unwrap();
         let other = MemoryStore::new();
         book(&Annals::new(other.clone()), 100..100 + length).await;
         let restored =
