@@ -13,7 +13,8 @@ use annals::{
 use proptest::prelude::*;
 
 use crate::courses::{
-    COURSES_MAX, CourseEvent, Enlarge, Refusal, StudentEvent, Subscribe, change, define, subscribe,
+    COURSES_MAX, CourseEvent, Enlarge, Places, Refusal, StudentEvent, Subscribe, change, define,
+    subscribe,
 };
 use crate::watched::Watched;
 
@@ -375,6 +376,57 @@ async fn a_model_may_ask_for_everything_and_passes_over_what_it_does_not_know() 
     let decided = Annals::new(watched.clone()).decide(Count).await.unwrap();
     assert_eq!(decided.model.0, 1, "its own event");
     assert_eq!(watched.appends().len(), 2, "every event is in its way");
+}
+
+/// Looks at several courses, changes the first, and does not insist.
+#[derive(Clone)]
+struct Survey {
+    courses: Vec<&'static str>,
+}
+
+impl Decision for Survey {
+    type Model = Vec<Places>;
+    type Event = CourseEvent;
+    type Error = Refusal;
+
+    fn model(&self) -> Vec<Places> {
+        self.courses.iter().map(|course| Places::of(*course)).collect()
+    }
+
+    fn decide(self, surveyed: &Vec<Places>) -> Result<Vec<CourseEvent>, Refusal> {
+        let places = surveyed.iter().filter_map(|places| places.capacity).sum();
+        Ok(vec![CourseEvent::PlacesChanged { course: self.courses[0].to_owned(), places }])
+    }
+
+    fn stream(&self, _: &CourseEvent) -> Result<StreamId, InvalidName> {
+        StreamId::of("course", self.courses[0])
+    }
+
+    fn retry(&self) -> Option<RetryPolicy> {
+        Some(RetryPolicy::default().attempts_max(1))
+    }
+}
+
+#[tokio::test]
+async fn there_may_be_as_many_models_as_the_decision_says() {
+    let store = school().await;
+    let watched = Arc::new(Watched::new(&store));
+    let survey = Survey { courses: vec!["rust", "c", "rust"] };
+    let decided = Annals::new(watched.clone()).decide(survey).await.unwrap();
+    let capacities: Vec<_> = decided.model.iter().filter_map(|course| course.capacity).collect();
+    assert_eq!(capacities, [13, 9, 13], "2 + 9 + 2");
+    // What two of them ask for is asked once.
+    let Scope::Query(query) = &watched.reads()[0].scope else { panic!("a query") };
+    assert_eq!(query.items().len(), 2);
+}
+
+#[tokio::test]
+async fn a_decision_may_say_how_often_it_is_tried() {
+    let store = school().await;
+    let others = vec![("course-c", places_changed("c", 5))];
+    let watched = Watched::new(&store).let_others_write(others);
+    let error = Annals::new(watched).decide(Survey { courses: vec!["c"] }).await.unwrap_err();
+    assert!(matches!(error, ExecuteError::Conflict { attempts: 1, .. }), "{error:?}");
 }
 
 /// What courses and students should look like.

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use annals::{
-    Annals, Event, EventStore, EventStoreExt, ExecuteError, MemoryStore, Read, RetryPolicy,
+    Annals, Append, AppendError, Event, EventStore, EventStoreExt, EventStream, ExecuteError,
+    Limits, MemoryStore, Position, Read, ReadError, Receipt, RetryPolicy, Subscribe, Subscription,
 };
+use async_trait::async_trait;
 use tokio::task::JoinSet;
 
 use crate::courses::{COURSES_MAX, CourseEvent, Refusal, define, subscribe};
@@ -72,7 +74,37 @@ async fn overbook(store: impl EventStore + 'static) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_in_memory() {
-    overbook(MemoryStore::new()).await;
+    overbook(Dawdling(MemoryStore::new())).await;
+}
+
+/// A store that lets others go first, so that what was read is old when it is decided on.
+#[derive(Debug)]
+struct Dawdling(MemoryStore);
+
+#[async_trait]
+impl EventStore for Dawdling {
+    fn limits(&self) -> &Limits {
+        self.0.limits()
+    }
+
+    async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        self.0.append(append).await
+    }
+
+    fn read(&self, read: Read) -> EventStream {
+        self.0.read(read)
+    }
+
+    fn subscribe(&self, subscribe: Subscribe) -> Subscription {
+        self.0.subscribe(subscribe)
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        self.0.head().await
+    }
 }
 
 #[cfg(feature = "sqlite")]
