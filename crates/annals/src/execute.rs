@@ -103,13 +103,17 @@ impl Annals {
         A: Aggregate,
         C: Command<A>,
     {
-        Execute {
-            annals: self,
-            stream: stream_of::<A>(id),
-            how: How { retry: command.retry(), ..How::default() },
-            command,
-            aggregate: PhantomData,
-        }
+        self.execute_in(stream_of::<A>(id), command)
+    }
+
+    /// The same in the aggregate's stream itself.
+    pub(crate) fn execute_in<A: Aggregate, C: Command<A>>(
+        &self,
+        stream: Result<StreamId, InvalidName>,
+        command: C,
+    ) -> Execute<'_, A, C> {
+        let how = How { retry: command.retry(), ..How::default() };
+        Execute { annals: self, stream, how, command, aggregate: PhantomData }
     }
 }
 

@@ -124,6 +124,8 @@ mod schema;
 mod shape;
 mod snapshot;
 mod standing;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod upcast;
 
 #[doc(hidden)]

@@ -52,7 +52,8 @@ impl Annals {
     }
 }
 
-fn is_refusal<E>(error: &ExecuteError<E>) -> bool {
+/// Whether it is an answer to what was asked, as success would be.
+pub(crate) fn is_refusal<E>(error: &ExecuteError<E>) -> bool {
     use ExecuteError::{Denied, Invalid, Refused, Standing};
     matches!(error, Denied(_) | Invalid(_) | Refused(_) | Standing(_))
 }
