@@ -120,7 +120,7 @@ mod record;
 mod refusal;
 mod retention;
 mod retry;
-mod schema;
+pub mod schema;
 mod shape;
 mod snapshot;
 mod standing;

@@ -9,7 +9,7 @@ use crate::{Annals, ExecuteError, FieldErrors};
 
 /// What stands before a stream's name in the name of the stream of its refusals.
 const CATEGORY: &str = "refusal";
-const COMMAND_REFUSED: &str = "CommandRefused";
+pub(crate) const COMMAND_REFUSED: &str = "CommandRefused";
 
 /// What was refused.
 #[derive(Clone, Copy, Debug)]

@@ -1,3 +1,220 @@
-//! The shapes of events over time.
+//! The shapes of events over time: that what was ever stored can be read, and what is written
+//! now will be.
+//!
+//! An application keeps a *lock* with its code, a file with the shape of every type and schema
+//! version of event that it ever stored; and *fixtures*, an event of each of them as it was
+//! stored. Two tests see to it that both stay true:
+//!
+//! ```no_run
+//! # use annals::Event;
+//! # #[derive(Event)] enum AccountEvent { AccountClosed }
+//! # #[derive(Event)] enum OrderEvent { OrderPlaced }
+//! use annals::schema::{self, Schema};
+//!
+//! fn events() -> Schema {
+//!     Schema::new().with::<AccountEvent>().with::<OrderEvent>()
+//! }
+//!
+//! # let _ = || {
+//! #[test]
+//! fn every_event_ever_stored_can_be_read() {
+//!     schema::check_lock("events.lock.json", &events());
+//!     schema::check_fixtures("tests/events", "events.lock.json", &events());
+//! }
+//! # };
+//! ```
+//!
+//! `ANNALS_SCHEMA=update cargo test` adds the new shapes to the lock. When a change would leave
+//! stored events behind, the test fails and shows the upcaster to write.
+//!
+//! A shape is compared as far as its JSON Schema goes. Of a field whose type does not implement
+//! [`schemars::JsonSchema`] only the name of the type is known: what changes within it is not
+//! seen. Derive `JsonSchema` for the types that stand in events.
 
 pub(crate) mod canonical;
+
+mod breaking;
+mod compare;
+mod files;
+mod fixtures;
+mod lock;
+mod words;
+
+use std::fmt;
+
+use annals_core::RecordedEvent;
+
+use crate::Upcasters;
+use crate::error::DecodeError;
+use crate::event::decode;
+use crate::upcast::{End, Routes};
+use crate::{Event, UnknownTypes};
+
+use lock::{Shapes, Written};
+
+pub use breaking::Breaking;
+pub use compare::Change;
+pub use files::check_lock;
+pub use fixtures::check_fixtures;
+pub use lock::Lock;
+
+/// The shapes in which a program writes its events, and where its upcasters lead.
+#[derive(Clone, Default)]
+pub struct Schema {
+    events: Shapes,
+    upcasters: Upcasters,
+    routes: Routes,
+    enums: Vec<Enum>,
+}
+
+/// How the events of one enum are read.
+#[derive(Clone, Copy)]
+struct Enum {
+    knows: fn(&str) -> bool,
+    decode: fn(&RecordedEvent) -> Result<(), DecodeError>,
+}
+
+impl Schema {
+    /// Without any events yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with the events of an enum.
+    ///
+    /// # Panics
+    /// When another enum has a type of the same name and version in another shape, or upcasts it
+    /// otherwise: stored, the two could not be told apart.
+    #[must_use]
+    pub fn with<E: Event>(mut self) -> Self {
+        for shape in E::SHAPES {
+            let before = self.events.get(shape.name, shape.schema_version).cloned();
+            let schema = (shape.schema)();
+            self.events.insert(shape.name, shape.schema_version, schema.as_value());
+            let now = self.events.get(shape.name, shape.schema_version);
+            assert!(
+                before.is_none() || before.as_ref() == now,
+                "two enums have a {} version {} in different shapes, so that a stored one could \
+                 be either; give one of them another name",
+                shape.name,
+                shape.schema_version
+            );
+        }
+        self.upcasters = self.upcasters.and(E::upcasters());
+        self.routes = self.upcasters.routes();
+        self.enums.push(Enum {
+            knows: |event_type| {
+                let upcast = || E::upcasters().routes().know(event_type);
+                E::SHAPES.iter().any(|shape| shape.name == event_type) || upcast()
+            },
+            decode: |stored| decode::<E>(stored, UnknownTypes::Skip).map(drop),
+        });
+        self
+    }
+
+    /// Its text, the same each time: for `annals schema check --current`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        Written { events: self.events.clone(), upcasters: self.routes.clone() }.to_json()
+    }
+
+    /// Reads the text of a schema. One that was read knows no more than what is written there: it
+    /// can be [checked](Self::check), but it has no events to decode fixtures with.
+    ///
+    /// # Errors
+    /// When it is not the JSON of a schema.
+    pub fn from_json(text: &str) -> serde_json::Result<Self> {
+        let Written { events, upcasters } = Written::from_json(text)?;
+        Ok(Self { events, routes: upcasters, ..Self::default() })
+    }
+
+    /// Whether everything that was ever stored in a locked shape can be read, as it was meant.
+    ///
+    /// A shape may gain fields that are not required, become wider, or get a schema where only the
+    /// name of a type was known. Whatever else changes is another shape and needs another schema
+    /// version, to which an upcaster leads. What it says is not looked at.
+    ///
+    /// # Errors
+    /// All that stands against it, each with what to do.
+    pub fn check(&self, lock: &Lock) -> Result<(), Vec<Breaking>> {
+        let written = self.events.iter().filter_map(|(event_type, version, _)| {
+            let stays = End::At(event_type.to_owned(), version);
+            match self.routes.end(event_type, version) {
+                End::Circle => Some(Breaking::circle(event_type, version)),
+                end if end != stays => Some(Breaking::led_away(event_type, version)),
+                _ => None,
+            }
+        });
+        let locked = lock.events.iter().filter_map(|(event_type, version, schema)| {
+            match self.events.get(event_type, version) {
+                Some(now) => {
+                    let changes = compare::changes(schema, now);
+                    let is_broken = !changes.is_empty();
+                    is_broken.then(|| Breaking::changed(event_type, version, schema, now, changes))
+                }
+                None => self.check_way(event_type, version, schema),
+            }
+        });
+        let mut breaking: Vec<Breaking> = written.collect();
+        for found in locked {
+            let same = |known: &Breaking| {
+                (&known.event_type, known.version) == (&found.event_type, found.version)
+            };
+            if !breaking.iter().any(same) {
+                breaking.push(found);
+            }
+        }
+        if breaking.is_empty() { Ok(()) } else { Err(breaking) }
+    }
+
+    /// What stands against the way from a shape that the program no longer writes.
+    fn check_way(
+        &self,
+        event_type: &str,
+        version: u32,
+        schema: &serde_json::Value,
+    ) -> Option<Breaking> {
+        let knows = |name: &str| self.events.newest(name).is_some() || self.routes.know(name);
+        match self.routes.end(event_type, version) {
+            End::Dropped => None,
+            End::At(end, at) if self.events.get(&end, at).is_some() => None,
+            End::At(end, at) => {
+                let moved = (end != event_type || at != version).then_some((end.as_str(), at));
+                let newest = self.events.newest(event_type);
+                Some(Breaking::dead_end(event_type, version, moved, newest, schema))
+            }
+            End::Split(into) => {
+                let unknown = into.iter().find(|name| !knows(name))?;
+                Some(Breaking::split(event_type, version, unknown))
+            }
+            End::Circle => Some(Breaking::circle(event_type, version)),
+        }
+    }
+
+    /// The lock with all shapes of this schema in it as well.
+    ///
+    /// Of a shape that is in both, it has what the program writes now: so check first.
+    #[must_use]
+    pub fn locked(&self, lock: &Lock) -> Lock {
+        let mut locked = lock.clone();
+        for (event_type, version, schema) in self.events.iter() {
+            locked.events.insert(event_type, version, schema);
+        }
+        locked
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shapes = self.events.iter().map(|(event_type, version, _)| (event_type, version));
+        f.debug_list().entries(shapes).finish()
+    }
+}
+
+/// Whether events of this type are recorded by Annals itself, and not by an application: they are
+/// in no lock.
+#[must_use]
+pub fn is_of_annals(event_type: &str) -> bool {
+    event_type.starts_with("annals.") || event_type == crate::refusal::COMMAND_REFUSED
+}

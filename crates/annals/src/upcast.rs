@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub(crate) use routes::{End, Routes};
 pub(crate) use run::Upcasted;
 
 /// The data of an event as JSON.

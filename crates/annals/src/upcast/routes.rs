@@ -77,15 +77,6 @@ impl Routes {
     pub(crate) fn know(&self, event_type: &str) -> bool {
         self.0.contains_key(event_type)
     }
-
-    /// The types and versions from which a way begins; no version for those about all of them.
-    pub(crate) fn starts(&self) -> impl Iterator<Item = (&str, Option<u32>)> {
-        self.0.iter().flat_map(|(event_type, route)| {
-            let versions = route.versions.keys().map(|version| Some(*version));
-            let all = route.then.is_some().then_some(None);
-            versions.chain(all).map(move |version| (event_type.as_str(), version))
-        })
-    }
 }
 
 impl Upcasters {

@@ -18,6 +18,7 @@ mod model;
 mod overbooking;
 mod record;
 mod retention;
+mod schema;
 mod shapes;
 mod stores;
 mod watched;
