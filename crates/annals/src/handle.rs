@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use annals_core::{Clock, EventStore, Ids, RandomIds, SystemClock};
 
-use crate::RetryPolicy;
 use crate::cache::Cache;
 use crate::retention::{RetentionPolicy, nobody};
 use crate::snapshot::Snapshots;
+use crate::{RetryPolicy, Upcasters};
 
 /// A log of events together with the ways of working with it. Cheap to clone and to share.
 ///
@@ -28,6 +28,7 @@ pub struct Annals {
     pub(crate) snapshots: Option<Snapshots>,
     pub(crate) cache: Option<Cache>,
     pub(crate) retention: Arc<dyn RetentionPolicy>,
+    pub(crate) upcasters: Arc<Upcasters>,
 }
 
 impl Annals {
@@ -42,6 +43,7 @@ impl Annals {
             snapshots: None,
             cache: None,
             retention: Arc::new(nobody),
+            upcasters: Arc::default(),
         }
     }
 

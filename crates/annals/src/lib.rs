@@ -116,6 +116,7 @@ mod fold;
 mod handle;
 mod history;
 mod load;
+mod reading;
 mod record;
 mod refusal;
 mod retention;
@@ -147,6 +148,7 @@ pub use field_errors::{FieldError, FieldErrors};
 pub use handle::Annals;
 pub use history::{History, Recorded};
 pub use load::{AsOf, Loaded};
+pub use reading::{CurrentEvents, CurrentNotices};
 pub use record::{
     Change, Changed, IllegalTransition, Record, RecordError, Recordable, Recording, StateMachine,
     Transit, Transited, Transition, Unplaced,

@@ -1,8 +1,8 @@
 //! A dynamic consistency boundary: the events that a decision depends on, folded.
 
 use annals_core::{
-    Append, AppendCondition, EventStore, EventType, InvalidName, Position, Query, QueryItem, Read,
-    Receipt, RecordedEvent, Tags, Version,
+    Append, AppendCondition, EventStore, InvalidName, Position, Query, Read, Receipt,
+    RecordedEvent, Tags, Version,
 };
 use futures_util::TryStreamExt;
 
@@ -80,7 +80,7 @@ impl<M: DecisionModels> Boundary<M> {
     fn as_stored(&self, query: &Query) -> Query {
         let mut upcasters = self.readings.iter().map(|reading| reading.upcasters);
         let first = upcasters.next().unwrap_or(Upcasters::NONE);
-        as_stored(query, &upcasters.fold(first.clone(), Upcasters::and))
+        upcasters.fold(first.clone(), Upcasters::and).as_stored(query)
     }
 
     /// Folds what was just appended, as it would be read.
@@ -96,7 +96,7 @@ impl<M: DecisionModels> Boundary<M> {
 impl Reading {
     pub(crate) fn of<E: Event>(asked: Query) -> Self {
         let upcasters = E::upcasters();
-        Self { stored: as_stored(&asked, upcasters), asked, upcasters }
+        Self { stored: upcasters.as_stored(&asked), asked, upcasters }
     }
 
     /// What a stored event says that the model asks for, brought to its newest shape.
@@ -118,22 +118,6 @@ impl Reading {
         let mut items = self.asked.items().iter();
         items.any(|item| item.matches(event) && (known || !item.types.is_empty()))
     }
-}
-
-/// The same query about events as they may be stored: with the types that were split into those
-/// it asks for, or renamed to them.
-fn as_stored(query: &Query, upcasters: &Upcasters) -> Query {
-    let widened = query.items().iter().map(|item| {
-        let types = item.types.iter().flat_map(|name| upcasters.stored_types(name.as_str()));
-        let mut widened = QueryItem { types: vec![], ..item.clone() };
-        for name in types.map(EventType::from_stored) {
-            if !widened.types.contains(&name) {
-                widened.types.push(name);
-            }
-        }
-        widened
-    });
-    widened.collect()
 }
 
 /// The events of an append as they stand in the log; all but the last are said to stand where
@@ -163,30 +147,4 @@ fn recorded(append: &Append, receipt: &Receipt) -> Vec<RecordedEvent> {
         last.position = receipt.last_position;
     }
     recorded
-}
-
-#[cfg(test)]
-mod tests {
-    use annals_core::Tag;
-
-    use super::*;
-
-    #[test]
-    fn a_query_is_widened_by_every_way_that_leads_to_its_types() {
-        let upcasters = Upcasters::new()
-            .rename("CourseMade", "CourseCreated")
-            .rename("CourseCreated", "CourseDefined")
-            .split("CoursePlanned", 1, &["CourseDefined", "TeacherFound"], |_| vec![]);
-        let tag = Tag::from_static("course:c1");
-        let of = |names: &[&'static str]| {
-            let types = names.iter().map(|name| EventType::from_static(name));
-            Query::of(QueryItem::new().types(types).tag(tag.clone()))
-        };
-        let widened = as_stored(&of(&["TeacherFound", "CourseDefined"]), &upcasters);
-        let expected =
-            of(&["TeacherFound", "CoursePlanned", "CourseDefined", "CourseCreated", "CourseMade"]);
-        assert_eq!(widened, expected);
-        // An item that names no type is as wide as it can be.
-        assert_eq!(as_stored(&of(&[]), &upcasters), of(&[]));
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use annals_core::{EventType, Query, QueryItem};
 use serde::{Deserialize, Serialize};
 
 use super::{Finally, Step, Steps, Upcasters};
@@ -110,6 +111,22 @@ impl Upcasters {
         found
     }
 
+    /// The same query about events as they may be stored: with the types that were split into
+    /// those it asks for, or renamed to them.
+    pub(crate) fn as_stored(&self, query: &Query) -> Query {
+        let widened = query.items().iter().map(|item| {
+            let types = item.types.iter().flat_map(|name| self.stored_types(name.as_str()));
+            let mut widened = QueryItem { types: vec![], ..item.clone() };
+            for name in types.map(EventType::from_stored) {
+                if !widened.types.contains(&name) {
+                    widened.types.push(name);
+                }
+            }
+            widened
+        });
+        widened.collect()
+    }
+
     /// What an event stored under this type and schema version is read as: itself, when no
     /// upcaster concerns it; `None` when it is dropped, or when that depends on what it says.
     #[must_use]
@@ -138,5 +155,31 @@ impl Steps {
         let split =
             |step: &Step| matches!(step, Step::Split { into, .. } if into.contains(&target));
         renamed || self.versions.values().any(split)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use annals_core::Tag;
+
+    use super::*;
+
+    #[test]
+    fn a_query_is_widened_by_every_way_that_leads_to_its_types() {
+        let upcasters = Upcasters::new()
+            .rename("CourseMade", "CourseCreated")
+            .rename("CourseCreated", "CourseDefined")
+            .split("CoursePlanned", 1, &["CourseDefined", "TeacherFound"], |_| vec![]);
+        let tag = Tag::from_static("course:c1");
+        let of = |names: &[&'static str]| {
+            let types = names.iter().map(|name| EventType::from_static(name));
+            Query::of(QueryItem::new().types(types).tag(tag.clone()))
+        };
+        let widened = upcasters.as_stored(&of(&["TeacherFound", "CourseDefined"]));
+        let expected =
+            of(&["TeacherFound", "CoursePlanned", "CourseDefined", "CourseCreated", "CourseMade"]);
+        assert_eq!(widened, expected);
+        // An item that names no type is as wide as it can be.
+        assert_eq!(upcasters.as_stored(&of(&[])), of(&[]));
     }
 }
