@@ -46,6 +46,9 @@ pub(crate) enum Command {
     Partitions(Partitions),
     /// Show the events of a stream, or of the whole log.
     Read(Read),
+    /// See whether everything that is stored can be read, by the lock of an application.
+    #[command(subcommand)]
+    Schema(SchemaWork),
     /// Serve a store over HTTP.
     Serve(Serve),
     /// List or drop what is kept beside the log to load aggregates sooner.
@@ -300,6 +303,26 @@ pub(crate) struct StartPartitions {
     /// under load.
     #[arg(long, value_name = "GROUPS")]
     pub(crate) every: NonZeroU64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchemaWork {
+    /// Compare a lock with what a program reads, or with what is in a store.
+    Check(CheckSchema),
+}
+
+/// `annals schema check --lock events.lock.json --store postgres://app@localhost/app`
+#[derive(Debug, Args)]
+pub(crate) struct CheckSchema {
+    /// The lock: the shapes that events were ever stored in, as the application keeps them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lock: PathBuf,
+    /// What the program reads, as its `Schema` says in JSON; `-` reads it from stdin. The store is
+    /// not looked at then.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) current: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) store: Store,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,6 +11,7 @@ mod migrate;
 mod output;
 mod partitions;
 mod read;
+mod schema;
 mod serve;
 mod signal;
 mod snapshots;
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate(args) => migrate::run(args, output).await,
         Command::Partitions(args) => partitions::run(args, output).await,
         Command::Read(args) => read::run(args, output).await,
+        Command::Schema(args) => schema::run(args, output).await,
         Command::Serve(args) => serve::run(args, output).await,
         Command::Snapshots(work) => snapshots::run(work, output).await,
         Command::Stats(args) => stats::run(args, output).await,

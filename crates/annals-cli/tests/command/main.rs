@@ -13,5 +13,6 @@ mod migrate;
 mod partitions;
 mod postgres;
 mod read;
+mod schema;
 mod serve;
 mod snapshots;

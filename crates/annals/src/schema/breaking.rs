@@ -13,8 +13,10 @@ use super::words::in_words;
 #[non_exhaustive]
 pub struct Breaking {
     /// The type of the events.
+    #[serde(rename = "type")]
     pub event_type: String,
     /// The schema version they are stored with.
+    #[serde(rename = "schema_version")]
     pub version: u32,
     /// What has changed, when the program still has that shape.
     pub changes: Vec<Change>,
