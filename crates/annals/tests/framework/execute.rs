@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use annals::{
-    Annals, AppendError, Conflict, EventStoreExt, ExecuteError, LoadError, MemoryStore, NameFault,
-    Read, RetryPolicy, StreamCatalog, StreamId, Version,
+    Annals, Conflict, EventStoreExt, ExecuteError, LoadError, MemoryStore, NameFault, Read,
+    RetryPolicy, StreamCatalog, StreamId, Version,
 };
 
 use crate::account::{Account, AccountCommand, Refusal, deposit, open, withdraw};
