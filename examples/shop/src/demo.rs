@@ -42,8 +42,8 @@ pub async fn load(shop: &Shop) -> Result<(), NotLoaded> {
     for (sku, price, quantity) in STOCK {
         let sku = Sku::from(sku);
         stock = stock
-            .execute::<InventoryItem, _>(&sku, SetPrice { sku: sku.clone(), price })
-            .execute::<InventoryItem, _>(&sku, Restock { quantity });
+            .execute::<InventoryItem, _>(sku.clone(), SetPrice { sku: sku.clone(), price })
+            .execute::<InventoryItem, _>(sku, Restock { quantity });
     }
     stock.await?;
     for line in OLD_ADDRESSES.lines() {

@@ -2,6 +2,7 @@
 
 mod caller;
 mod customers;
+mod invoices;
 mod items;
 mod orders;
 mod problem;
@@ -25,8 +26,9 @@ use crate::shop::Shop;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 const ROUTES: &str = "there are PUT /items/SKU, POST /items/SKU/restock, POST /orders, \
-                      PUT /customers/ID/address, GET of /items/SKU, /orders/ID, /customers/ID, \
-                      and of each of them /history";
+                      POST /orders/ID/invoice, POST /invoices/ID/payments, \
+                      POST /invoices/ID/credits, PUT /customers/ID/address, and GET of /items/SKU, \
+                      /orders/ID, /invoices/ID, /customers/ID, each also with /history";
 
 pub(crate) fn router(shop: Shop) -> Router {
     Router::new()
@@ -36,6 +38,11 @@ pub(crate) fn router(shop: Shop) -> Router {
         .route("/orders", post(orders::create))
         .route("/orders/{id}", get(orders::show))
         .route("/orders/{id}/history", get(orders::history))
+        .route("/orders/{id}/invoice", post(invoices::issue))
+        .route("/invoices/{id}", get(invoices::show))
+        .route("/invoices/{id}/payments", post(invoices::pay))
+        .route("/invoices/{id}/credits", post(invoices::credit))
+        .route("/invoices/{id}/history", get(invoices::history))
         .route("/customers/{id}", get(customers::show))
         .route("/customers/{id}/address", put(customers::update_address))
         .route("/customers/{id}/history", get(customers::history))

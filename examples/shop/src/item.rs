@@ -21,12 +21,13 @@ pub enum ItemEvent {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Aggregate)]
-#[aggregate(category = "item", event = ItemEvent)]
+#[aggregate(category = "item", event = ItemEvent, id = Sku, snapshot, cache)]
 pub struct InventoryItem {
     pub price: Option<u64>,
     pub stock: u64,
 }
 
+#[annals::fold]
 impl Apply<ItemEvent> for InventoryItem {
     fn apply(&mut self, event: ItemEvent) {
         match event {

@@ -1,6 +1,6 @@
 //! A shop made with `annals`: orders, inventory, customers and invoices, over HTTP.
 //!
-//! [`order`], [`item`], [`customer`] are the domain, one file for each aggregate, which
+//! [`order`], [`item`], [`invoice`] and [`customer`] are the domain, one file for each aggregate, which
 //! knows nothing of stores and requests. [`shop`] does what concerns several of them. [`http`]
 //! has the routes, [`serve`] runs them; [`demo`] and [`storm`] are what the program can do besides.
 
@@ -8,6 +8,8 @@
 pub mod customer;
 pub mod demo;
 pub mod http;
+#[expect(missing_docs, reason = "the words of the domain explain themselves")]
+pub mod invoice;
 #[expect(missing_docs, reason = "the words of the domain explain themselves")]
 pub mod item;
 pub mod naming;

@@ -1,23 +1,31 @@
 //! The shop: its log, and what concerns more than one aggregate.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use annals::sqlite::OpenError;
 use annals::{
-    Annals, BatchError, EventId, EventStore, ExecuteError, LoadError, Loaded, MemoryStore, Receipt,
-    RetryPolicy, SqliteStore, Version,
+    Annals, BatchError, Clock, EventId, EventStore, ExecuteError, LoadError, Loaded,
+    MemorySnapshots, MemoryStore, Receipt, RetryPolicy, SnapshotPolicy, SnapshotStore, SqliteStore,
+    SystemClock, Timestamp, Version,
 };
 use sha2::{Digest, Sha256};
 
+use crate::invoice::{InvoiceRefusal, IssueInvoice};
 use crate::order::{CreateOrder, Order};
 
 /// How often something is decided while others are faster: dozens may want the same item.
 const ATTEMPTS_MAX: u32 = 100;
+/// How many events an item has between two snapshots.
+const SNAPSHOT_EVENTS: u64 = 50;
+/// How many items are kept in memory.
+const CACHED_MAX: usize = 1_000;
 
 /// The shop, on a log.
 #[derive(Clone, Debug)]
 pub struct Shop {
     annals: Annals,
+    clock: Arc<dyn Clock>,
     file: Option<SqliteStore>,
 }
 
@@ -33,6 +41,16 @@ pub struct Placed {
     pub receipt: Receipt,
     /// Whether it had been placed before, by the same request.
     pub repeated: bool,
+}
+
+/// The invoice of an order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Issued {
+    /// What it is called: `2026-17`.
+    pub id: String,
+    /// Where it is recorded, unless it was there already.
+    pub receipt: Option<Receipt>,
 }
 
 /// Why an order was not placed. Nothing was recorded, unless it is not known.
@@ -65,7 +83,8 @@ impl Shop {
     /// A shop that is gone in the end.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { annals: open(MemoryStore::new()), file: None }
+        let annals = open(MemoryStore::new(), MemorySnapshots::new());
+        Self { annals, clock: Arc::new(SystemClock), file: None }
     }
 
     /// The shop in a file, which is made when it is not there.
@@ -74,7 +93,15 @@ impl Shop {
     /// When there is something else in the file, or it cannot be read or written.
     pub fn in_file(path: &Path) -> Result<Self, OpenError> {
         let store = SqliteStore::open(path)?;
-        Ok(Self { annals: open(store.clone()), file: Some(store) })
+        let annals = open(store.clone(), store.clone());
+        Ok(Self { annals, clock: Arc::new(SystemClock), file: Some(store) })
+    }
+
+    /// The same with another clock, which says in which year an invoice is issued.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
     }
 
     /// Its log.
@@ -117,12 +144,37 @@ impl Shop {
         }
         Ok(Placed { id, order: recorded, receipt, repeated: placed.repeated })
     }
+
+    /// Issues the invoice for an order, unless it has one.
+    ///
+    /// # Errors
+    /// [`ExecuteError`].
+    pub async fn issue_invoice(
+        &self,
+        order_id: &str,
+    ) -> Result<Issued, ExecuteError<InvoiceRefusal>> {
+        let year = year_of(self.clock.now());
+        let issue = IssueInvoice { order_id: order_id.to_owned(), year };
+        let decided = self.annals.decide(issue).await?;
+        let (_, invoiced, _) = decided.model;
+        let id = invoiced.invoice.expect("it has one now");
+        Ok(Issued { id, receipt: decided.appended })
+    }
 }
 
-/// Everybody who changes the same item at the same time gets their turn.
-fn open(store: impl EventStore + 'static) -> Annals {
-    let patient = RetryPolicy::default().attempts_max(ATTEMPTS_MAX);
-    Annals::new(store).with_retry(patient)
+/// Everybody who changes the same item at the same time gets their turn, and nobody folds a long
+/// history twice.
+fn open(store: impl EventStore + 'static, snapshots: impl SnapshotStore + 'static) -> Annals {
+    Annals::new(store)
+        .with_retry(RetryPolicy::default().attempts_max(ATTEMPTS_MAX))
+        .with_snapshots(snapshots, SnapshotPolicy::every(SNAPSHOT_EVENTS))
+        .with_cache(CACHED_MAX)
+}
+
+/// A moment is written with its year first.
+fn year_of(moment: Timestamp) -> String {
+    let text = moment.to_string();
+    text.split('-').next().unwrap_or(&text).to_owned()
 }
 
 /// What an order is called: under the same key the same, so that the order of a repeated request

@@ -19,6 +19,7 @@ use crate::shop::Shop;
 /// How often each of them acts.
 const ACTIONS: u32 = 4;
 /// Those who take want more than those who restock bring, so that some are refused.
+const OPENING: u64 = 100;
 const RESTOCKED: u64 = 1;
 const TAKEN: u64 = 2;
 const PRICE: u64 = 100;
@@ -47,8 +48,7 @@ pub struct Stormed {
 #[expect(missing_docs, reason = "the names say it")]
 #[non_exhaustive]
 pub struct Log {
-    pub restocked: u64,
-    pub taken: u64,
+    pub successes: u64,
     pub lowest: i64,
     pub stock: i64,
 }
@@ -72,7 +72,9 @@ pub enum NotStormed {
 pub async fn storm(shop: &Shop, tasks: u32) -> Result<Stormed, NotStormed> {
     let sku = Sku::from(new_sku());
     let set_price = SetPrice { sku: sku.clone(), price: PRICE };
-    shop.annals().execute::<InventoryItem, _>(&sku, set_price).await?;
+    shop.annals().execute::<InventoryItem, _>(sku.clone(), set_price).await?;
+    let restock = Restock { quantity: OPENING };
+    shop.annals().execute::<InventoryItem, _>(sku.clone(), restock).await?;
 
     let (start, retries) = (Arc::new(Barrier::new(tasks as usize)), Arc::default());
     let began = Instant::now();
@@ -91,8 +93,7 @@ pub async fn storm(shop: &Shop, tasks: u32) -> Result<Stormed, NotStormed> {
     }
     let took = began.elapsed();
     let (log, faults) = compare(shop.annals(), &sku, &done).await?;
-    let Done { succeeded, restocked, taken, refused } = done;
-    debug_assert_eq!(succeeded.len() as u64, restocked + taken);
+    let Done { restocked, taken, refused, .. } = done;
     let retries = retries.load(Ordering::Relaxed);
     let sku = sku.to_string();
     Ok(Stormed { sku, tasks, restocked, taken, refused, retries, took, log, faults })
@@ -162,7 +163,8 @@ impl Actor {
     {
         let decided = Arc::default();
         let counted = Counted { command, decided: Arc::clone(&decided) };
-        let executed = self.annals.execute::<InventoryItem, _>(&self.sku, counted).id(id).await;
+        let executed =
+            self.annals.execute::<InventoryItem, _>(self.sku.clone(), counted).id(id).await;
         let again = decided.load(Ordering::Relaxed).saturating_sub(1);
         self.retries.fetch_add(again, Ordering::Relaxed);
         executed.map(drop)
@@ -191,22 +193,21 @@ impl<C: Command<InventoryItem>> Command<InventoryItem> for Counted<C> {
 
 /// Reads what was recorded, event by event, and compares it with what was answered.
 async fn compare(annals: &Annals, sku: &Sku, done: &Done) -> Result<(Log, Vec<String>), LoadError> {
-    let (mut log, mut faults, mut found) = (Log::default(), Vec::new(), BTreeSet::new());
-    let mut history = annals.history::<InventoryItem>(sku);
+    let mut log = Log { lowest: i64::MAX, ..Log::default() };
+    let (mut faults, mut found) = (Vec::new(), BTreeSet::new());
+    let mut history = annals.history::<InventoryItem>(sku.clone());
     while let Some(past) = history.try_next().await? {
         match past.event {
-            ItemPriced { .. } => continue,
+            ItemPriced { .. } => {}
             ItemRestocked { quantity } => {
-                log.restocked += 1;
                 log.stock = log.stock.saturating_add_unsigned(quantity);
             }
-            ItemTaken { quantity } => {
-                log.taken += 1;
-                log.stock = log.stock.saturating_sub_unsigned(quantity);
-            }
+            ItemTaken { quantity } => log.stock = log.stock.saturating_sub_unsigned(quantity),
         }
+        // What was there at the beginning has none.
+        let Some(id) = command_of(&past.stored) else { continue };
         log.lowest = log.lowest.min(log.stock);
-        let id = command_of(&past.stored);
+        log.successes += 1;
         if !found.insert(id.clone()) {
             faults.push(format!("{id} is recorded twice"));
         }
@@ -214,6 +215,10 @@ async fn compare(annals: &Annals, sku: &Sku, done: &Done) -> Result<(Log, Vec<St
     let lost = done.succeeded.difference(&found).map(|id| format!("{id} is not recorded"));
     let refused = found.difference(&done.succeeded).map(|id| format!("{id} did not succeed"));
     faults.extend(lost.chain(refused));
+    let stock = (OPENING + done.restocked * RESTOCKED).checked_sub(done.taken * TAKEN);
+    if stock.and_then(|stock| i64::try_from(stock).ok()) != Some(log.stock) {
+        faults.push(format!("{stock:?} should be in stock, and {} are", log.stock));
+    }
     if log.lowest < 0 {
         faults.push(format!("the stock was {} for a while", log.lowest));
     }
@@ -221,21 +226,22 @@ async fn compare(annals: &Annals, sku: &Sku, done: &Done) -> Result<(Log, Vec<St
 }
 
 /// The id of the command that an event was recorded by.
-fn command_of(stored: &RecordedEvent) -> String {
+fn command_of(stored: &RecordedEvent) -> Option<String> {
     let command = stored.tags.iter().find_map(|tag| tag.strip_prefix("command:"));
-    command.unwrap_or_default().to_owned()
+    command.map(str::to_owned)
 }
 
 impl fmt::Display for Stormed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sku, tasks, restocked, taken, refused, retries, took, log, faults } = self;
         writeln!(f, "{tasks} tasks, {ACTIONS} actions each, all on item {sku}, in {took:.1?}:")?;
-        writeln!(f, "  {restocked:>5}  restocked {RESTOCKED}")?;
-        writeln!(f, "  {taken:>5}  took {TAKEN}")?;
-        writeln!(f, "  {refused:>5}  refused, because there were not enough")?;
+        writeln!(f, "  {OPENING:>5}  in stock at the beginning")?;
+        writeln!(f, "  {restocked:>5}  times {RESTOCKED} restocked")?;
+        writeln!(f, "  {taken:>5}  times {TAKEN} taken")?;
+        writeln!(f, "  {refused:>5}  times refused, because there were not enough")?;
         writeln!(f, "  {retries:>5}  times decided again, because another was faster")?;
         writeln!(f, "The log, event by event:")?;
-        writeln!(f, "  {:>5}  restocked, {} taken", log.restocked, log.taken)?;
+        writeln!(f, "  {:>5}  successes", log.successes)?;
         writeln!(f, "  {:>5}  in stock at the end, {} at the lowest", log.stock, log.lowest)?;
         for fault in faults {
             writeln!(f, "  wrong: {fault}")?;

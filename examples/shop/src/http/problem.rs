@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::invoice::InvoiceRefusal;
 use crate::item::ItemRefusal;
 use crate::order::OrderRefusal;
 use crate::shop::NotPlaced;
@@ -49,6 +50,16 @@ impl Told for ItemRefusal {
             Self::NotEnough { .. } | Self::TooMany => "quantity",
             Self::NotFound => "sku",
             Self::PriceChanged { .. } => "price",
+        }
+    }
+}
+
+impl Told for InvoiceRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::MoreThanDue { .. } => "more_than_due",
+            Self::MoreThanInvoiced { .. } => "more_than_invoiced",
+            Self::NotFound => "not_found",
         }
     }
 }
