@@ -47,6 +47,11 @@ pub(super) fn command<C: DeserializeOwned>(headers: &HeaderMap, body: Body) -> R
         }
         Problem::new(StatusCode::BAD_REQUEST, "malformed", "the body ended too soon")
     })?;
+    // The reader would also take a list, for the fields in their order.
+    if body.trim_ascii_start().starts_with(b"[") {
+        let message = "must be an object, not a list";
+        return Err(Problem::invalid(FieldErrors::none().check(false, "", "malformed", message)));
+    }
     let mut json = Deserializer::from_slice(&body);
     let command =
         serde_path_to_error::deserialize(&mut json).map_err(|error| unreadable(&error))?;

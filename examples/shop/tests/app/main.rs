@@ -1,0 +1,9 @@
+//! The shop as it is used: over HTTP, and as a program.
+
+mod binary;
+mod client;
+mod contention;
+mod hostile;
+mod http;
+mod past;
+mod served;
