@@ -52,8 +52,8 @@ impl Annals {
     /// those that are in it are read, and so are those before the version that it was truncated
     /// at: a decision asks what has happened, wherever that stands.
     ///
-    /// Under an [id](Decide::id) it is made once. What is recognised is the id alone: give no
-    /// two decisions the same one.
+    /// Under an [id](Decide::id) it is made once. What is recognised is the id and which decision
+    /// it is, and not what is in it: give no two requests the same id.
     ///
     /// # Errors
     /// [`ExecuteError`], grouped by what to do about it.

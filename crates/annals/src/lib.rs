@@ -92,6 +92,9 @@
 //! [`Annals::load_as_of`] as it was at any version or moment, and [`Annals::history`] what
 //! happened to it.
 //!
+//! A rule that concerns several things at once is a [`Decision`]: it is decided on what a query
+//! finds, in whatever streams, and is recorded only if nothing else has come that it depends on.
+//!
 //! # The store
 //!
 //! Behind an [`Annals`] stands any [`EventStore`]: [`MemoryStore`] for tests and, with the

@@ -164,7 +164,7 @@ impl<S: Strategy> Sequences<S> {
         let sequences = vec(commands, 0..=steps_max);
         cases.run(&sequences, "the invariant is broken", |commands| {
             let mut sequence = Sequence::new::<A>(given.clone());
-            commands.into_iter().try_for_each(|command| sequence.step(command, &holds))
+            commands.iter().try_for_each(|command| sequence.step(command, &holds))
         });
     }
 }
@@ -187,7 +187,7 @@ impl Sequence {
     /// Takes a step; the whole story when it breaks the invariant.
     fn step<A: Aggregate, C: Command<A> + Debug>(
         &mut self,
-        command: C,
+        command: &C,
         holds: impl Fn(&Step<'_, A, C>) -> bool,
     ) -> Result<(), String> {
         self.steps += 1;
@@ -208,7 +208,7 @@ impl Sequence {
         }
         let after = self.load::<A>()?;
         let answer = executed.as_ref().map(drop);
-        let step = Step { command: &command, before: &before, after: &after, answer };
+        let step = Step { command, before: &before, after: &after, answer };
         check(|| holds(&step)).map_err(|how| self.end(&how))
     }
 

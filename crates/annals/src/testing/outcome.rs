@@ -73,6 +73,7 @@ impl<E: Event, S, R: Error + 'static> Outcome<E, S, R> {
     }
 
     /// The domain refused it, in just this way.
+    #[expect(clippy::needless_pass_by_value, reason = "it is written where it is demanded")]
     #[track_caller]
     pub fn then_refused(self, refusal: R) -> Self
     where
