@@ -227,7 +227,7 @@ async fn compare(annals: &Annals, sku: &Sku, done: &Done) -> Result<(Log, Vec<St
 
 /// The id of the command that an event was recorded by.
 fn command_of(stored: &RecordedEvent) -> Option<String> {
-    let command = stored.tags.iter().find_map(|tag| tag.strip_prefix("command:"));
+    let command = stored.tags.iter().find_map(|tag| tag.strip_prefix("annals.command:"));
     command.map(str::to_owned)
 }
 

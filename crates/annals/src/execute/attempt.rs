@@ -2,12 +2,12 @@
 //! decide again.
 
 use annals_core::error::{AppendError, Conflict, ReadError};
-use annals_core::{Append, Read, Receipt, RecordedEvent};
+use annals_core::{Append, Position, Read, Receipt, RecordedEvent};
 use futures_util::TryStreamExt;
 
 use crate::error::{ExecuteError, LoadError};
 use crate::execute::how::{CommandMark, How, check_not_reserved};
-use crate::execute::open::open_conditions;
+use crate::execute::open::{is_about_markers, open_conditions};
 use crate::retry::Attempts;
 use crate::{Annals, Context, RetryPolicy};
 
@@ -57,12 +57,12 @@ impl Annals {
         let policy = how.retry.as_ref().unwrap_or(&self.retry);
         let command = how.mark(deciding.what())?;
         let mut attempts = Attempts::first(policy);
+        let mut open_since = Position::START;
         loop {
             if let Some(repeated) = self.repeated(command.as_ref()).await? {
                 return Ok(repeated);
             }
-            let again = attempts.made() > 1;
-            let append = match self.decided(deciding, command.as_ref(), again).await {
+            let append = match self.decided(deciding, command.as_ref(), open_since).await {
                 Ok(append) if !append.streams.is_empty() => append,
                 // Perhaps somebody has executed the very same a moment ago, and that is why.
                 nothing => {
@@ -70,19 +70,25 @@ impl Annals {
                     return repeated.map_or(nothing.map(|_| Outcome::Nothing), Ok);
                 }
             };
-            match self.append_certainly(&append, policy).await {
+            let conflict = match self.append_certainly(&append, policy).await {
                 Ok(receipt) => return Ok(Outcome::Appended(receipt, append)),
-                Err(AppendError::Conflict(conflict))
-                    if deciding.may_decide_again(&conflict) && attempts.next().await => {}
-                Err(AppendError::Conflict(conflict)) => {
-                    let (made, repeated) =
-                        (attempts.made(), self.repeated(command.as_ref()).await?);
-                    return repeated.ok_or(ExecuteError::Conflict { attempts: made, conflict });
-                }
+                Err(AppendError::Conflict(conflict)) => conflict,
                 Err(unknown @ AppendError::Indeterminate(_)) => {
                     return Err(ExecuteError::Indeterminate(unknown));
                 }
                 Err(error) => return Err(ExecuteError::Append(error)),
+            };
+            if D::BLIND && is_about_markers(&conflict, &append) {
+                let supposed = std::mem::replace(&mut open_since, self.open_since(&append).await?);
+                // A stream that was restored is no conflict; now it is known.
+                if supposed == Position::START && open_since > supposed {
+                    continue;
+                }
+            }
+            if !deciding.may_decide_again(&conflict) || !attempts.next().await {
+                let repeated = self.repeated(command.as_ref()).await?;
+                let attempts = attempts.made();
+                return repeated.ok_or(ExecuteError::Conflict { attempts, conflict });
             }
         }
     }
@@ -92,7 +98,7 @@ impl Annals {
         &self,
         deciding: &mut D,
         command: Option<&CommandMark>,
-        again: bool,
+        open_since: Position,
     ) -> Result<Append, ExecuteError<D::Refusal>> {
         let mut append = deciding.decide().await?;
         if append.streams.is_empty() {
@@ -102,8 +108,7 @@ impl Annals {
             append.events().try_for_each(check_not_reserved)?;
         }
         if D::BLIND {
-            let since = self.open_since(&append, again).await?;
-            let open: Vec<_> = open_conditions(&append, since).collect();
+            let open: Vec<_> = open_conditions(&append, open_since).collect();
             append.conditions.extend(open);
         }
         self.stamp(&mut append, command);

@@ -3,6 +3,7 @@
 //! Markers have a tag that names their stream, so that a condition about them costs next to
 //! nothing on a stream that has none, however long it is.
 
+use annals_core::error::Conflict;
 use annals_core::{
     Append, AppendCondition, EventType, Position, Query, QueryItem, Read, StreamId, Tag,
 };
@@ -45,18 +46,20 @@ pub(crate) fn open_conditions(
     queries.into_iter().map(move |query| AppendCondition::none_match_after(query, since))
 }
 
+/// Whether it is such a condition that does not hold.
+pub(crate) fn is_about_markers(conflict: &Conflict, append: &Append) -> bool {
+    let Conflict::Condition { condition, .. } = conflict else { return false };
+    open_conditions(append, condition.after).any(|open| open == *condition)
+}
+
 impl Annals {
-    /// Since when the streams of an append are open. Nearly every stream has always been, so that
-    /// is looked up only when the append is tried again.
-    pub(crate) async fn open_since<E>(
-        &self,
-        append: &Append,
-        again: bool,
-    ) -> Result<Position, ExecuteError<E>> {
+    /// Since when the streams of an append are open: since the beginning, unless one was ever
+    /// archived, closed or deleted. Nearly none was, so this is asked only after a conflict.
+    ///
+    /// # Errors
+    /// When one of them is not open.
+    pub(crate) async fn open_since<E>(&self, append: &Append) -> Result<Position, ExecuteError<E>> {
         let mut since = Position::START;
-        if !again {
-            return Ok(since);
-        }
         let streams: Vec<_> = append.streams.iter().map(|part| &part.stream).collect();
         let head = self.store().head().await.map_err(LoadError::from)?;
         let [archived, closed, deleted] = NOT_OPEN;

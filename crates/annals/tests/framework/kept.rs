@@ -488,8 +488,8 @@ async fn nothing_is_lost_when_many_write_through_what_is_kept() {
     };
     let processes = [open(), open()];
     let mut tasks = JoinSet::new();
-    for n in 0..64 {
-        let annals = processes[n as usize % 2].clone();
+    for (n, annals) in (0..64).zip(processes.iter().cycle()) {
+        let annals = annals.clone();
         tasks.spawn(async move { annals.execute("1", Book(n)).await.unwrap() });
     }
     let executed = tasks.join_all().await;

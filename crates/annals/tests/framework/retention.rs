@@ -95,6 +95,17 @@ async fn an_archived_or_deleted_stream_comes_back_when_restored() {
 }
 
 #[tokio::test]
+async fn how_a_stream_stands_is_no_conflict() {
+    let (bank, _) = bank().await;
+    let bank = bank.with_retry(RetryPolicy::default().attempts_max(1));
+    let record = || bank.record(AccountEvent::MoneyDeposited { amount: 1 }).on(STREAM);
+    retain(&bank, Retention::Archive).await;
+    assert_eq!(standing_of(record().await), Standing::Archived);
+    retain(&bank, Retention::Restore).await;
+    record().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_deleted_stream_is_not_there_but_for_the_past() {
     let (bank, _) = bank().await;
     retain(&bank, Retention::Delete).await;
