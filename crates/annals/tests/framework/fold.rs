@@ -39,7 +39,7 @@ macro_rules! program {
 program!(
     first, [snapshot], Terms { days: u8 }, AccountEvent { Paid { amount: u64 } }, Upcasters::new(),
     Account { pub(super) paid: u64, pub(super) terms: Terms },
-    { fn apply(&mut self, AccountEvent::Paid { amount }: AccountEvent) { self.paid += amount; } }
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
 );
 program!(
     same_in_other_words, [snapshot], Terms { days: u8 }, AccountEvent {
@@ -57,7 +57,7 @@ program!(
     },
     {
         /// Adds.
-        fn apply(&mut self, AccountEvent::Paid { amount }: AccountEvent) {
+        fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) {
             // Never too much.
             self.paid += amount;
         }
@@ -65,18 +65,23 @@ program!(
 );
 program!(
     other_apply, [snapshot], Terms { days: u8 }, AccountEvent { Paid { amount: u64 } },
-    Upcasters::new(), Account { paid: u64, terms: Terms },
-    { fn apply(&mut self, AccountEvent::Paid { amount }: AccountEvent) { self.paid -= amount; } }
+    Upcasters::new(), Account { pub(super) paid: u64, pub(super) terms: Terms },
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid -= amount; } }
 );
 program!(
     other_state, [snapshot], Terms { days: u8 }, AccountEvent { Paid { amount: u64 } },
     Upcasters::new(), Account { pub(super) paid: u64, pub(super) terms: Option<Terms> },
-    { fn apply(&mut self, AccountEvent::Paid { amount }: AccountEvent) { self.paid += amount; } }
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
+);
+program!(
+    other_attribute, [snapshot], Terms { days: u8 }, AccountEvent { Paid { amount: u64 } },
+    Upcasters::new(), Account { #[serde(alias = "sum")] pub(super) paid: u64, pub(super) terms: Terms },
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
 );
 program!(
     other_nested, [snapshot], Terms { days: u16 }, AccountEvent { Paid { amount: u64 } },
     Upcasters::new(), Account { pub(super) paid: u64, pub(super) terms: Terms },
-    { fn apply(&mut self, AccountEvent::Paid { amount }: AccountEvent) { self.paid += amount; } }
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
 );
 program!(
     other_event, [snapshot], Terms { days: u8 }, AccountEvent { Paid { amount: u64, #[serde(default)] _by: String } },
@@ -87,19 +92,19 @@ program!(
     other_upcasters, [snapshot], Terms { days: u8 }, AccountEvent { Paid { amount: u64 } },
     Upcasters::new().rename("Deposited", "Paid"),
     Account { pub(super) paid: u64, pub(super) terms: Terms },
-    { fn apply(&mut self, AccountEvent::Paid { amount }: AccountEvent) { self.paid += amount; } }
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
 );
 program!(
     other_unknown, [unknown = skip, snapshot], Terms { days: u8 },
     AccountEvent { Paid { amount: u64 } }, Upcasters::new(),
     Account { pub(super) paid: u64, pub(super) terms: Terms },
-    { fn apply(&mut self, AccountEvent::Paid { amount }: AccountEvent) { self.paid += amount; } }
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
 );
 program!(
     other_version, [snapshot(version = 2)], Terms { days: u8 },
     AccountEvent { Paid { amount: u64 } }, Upcasters::new(),
     Account { pub(super) paid: u64, pub(super) terms: Terms },
-    { fn apply(&mut self, AccountEvent::Paid { amount }: AccountEvent) { self.paid += amount; } }
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
 );
 
 fn fold<A: Aggregate>() -> String {
@@ -114,6 +119,7 @@ fn a_changed_fold_is_another_fold() {
     let others = [
         ("events", fold::<other_event::Account>()),
         ("apply", fold::<other_apply::Account>()),
+        ("attribute", fold::<other_attribute::Account>()),
         ("nested", fold::<other_nested::Account>()),
         ("state", fold::<other_state::Account>()),
         ("unknown", fold::<other_unknown::Account>()),

@@ -69,6 +69,10 @@ program!(with_ways {
     .split("Moved", 1, &["Left", "Opened"], |_| vec![Part::new("Opened", 1, serde_json::json!({}))])
     .drop_type("Left"));
 
+program!(dropping {
+    Registered { name: String },
+} upcasters Upcasters::new().drop_type("Moved").drop_type("AddressUpdated"));
+
 fn schema<E: Event>() -> Schema {
     Schema::new().with::<E>()
 }
@@ -92,6 +96,7 @@ fn what_is_locked_may_become_wider_and_nothing_else() {
     schema::<first::CustomerEvent>().check(&lock).unwrap();
     schema::<wider::CustomerEvent>().check(&lock).unwrap();
     schema::<with_ways::CustomerEvent>().check(&lock).unwrap();
+    schema::<dropping::CustomerEvent>().check(&lock).unwrap();
 
     let wider = schema::<wider::CustomerEvent>().locked(&lock);
     let back = schema::<first::CustomerEvent>().check(&wider).unwrap_err();
