@@ -63,3 +63,11 @@ async fn in_a_file() {
     let path = directory.path().join("bank.db");
     hammer(annals::SqliteStore::open(path).unwrap()).await;
 }
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn in_a_database() {
+    let database = annals_scratch::Database::create().await;
+    let store = annals::PostgresStore::connect(database.url()).await.unwrap();
+    hammer(store).await;
+}

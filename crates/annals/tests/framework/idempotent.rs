@@ -243,3 +243,11 @@ async fn a_repeat_is_recognised_after_a_restart() {
     let again = bank.execute(ID, open("Ada")).id("r-1").await.unwrap();
     assert_eq!((again.appended, again.repeated), (first.appended, true));
 }
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_requests_at_once_are_executed_once_in_a_database() {
+    let database = annals_scratch::Database::create().await;
+    let store = annals::PostgresStore::connect(database.url()).await.unwrap();
+    storm(store).await;
+}

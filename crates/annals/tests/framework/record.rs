@@ -267,3 +267,19 @@ proptest! {
         prop_assert_eq!(changed.clone().into_event().unwrap().is_none(), changed.is_empty());
     }
 }
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_throttle_holds_when_many_try_at_once_in_a_database() {
+    let database = annals_scratch::Database::create().await;
+    let store = annals::PostgresStore::connect(database.url()).await.unwrap();
+    throttle_storm(store).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_transitions_at_once_each_is_allowed_in_a_database() {
+    let database = annals_scratch::Database::create().await;
+    let store = annals::PostgresStore::connect(database.url()).await.unwrap();
+    status_storm(store).await;
+}

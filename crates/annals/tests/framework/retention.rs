@@ -1,8 +1,8 @@
 //! Retention: streams that are archived, closed, deleted or truncated, and stay in the log.
 
 use annals::{
-    Annals, Context, Denied, EventStoreExt, ExecuteError, LoadError, MemoryStore, Read, Retention,
-    RetentionRefusal, RetryPolicy, Standing, StreamId, Version,
+    Annals, Context, Denied, EventStore, EventStoreExt, ExecuteError, LoadError, MemoryStore, Read,
+    Retention, RetentionRefusal, RetryPolicy, Standing, StreamId, Version,
 };
 use futures_util::TryStreamExt;
 use tokio::task::JoinSet;
@@ -11,16 +11,19 @@ use crate::account::{Account, AccountEvent, deposit, open};
 
 const STREAM: &str = "account-1";
 
-/// A bank with an account of 3 events that hold 30, whose streams anybody with a name may close.
 async fn bank() -> (Annals, MemoryStore) {
-    let store = MemoryStore::new();
+    bank_in(MemoryStore::new()).await
+}
+
+/// A bank with an account of 3 events that hold 30, whose streams anybody with a name may close.
+async fn bank_in<S: EventStore + Clone + 'static>(store: S) -> (Annals, S) {
     let named = |_: Retention, _: &StreamId, context: &Context| {
         Denied::unless(context.who().is_some(), "say who you are")
     };
     let bank = Annals::new(store.clone()).with_retention(named);
-    bank.execute("1", open("Ada")).await.unwrap();
-    bank.execute("1", deposit(10)).await.unwrap();
-    bank.execute("1", deposit(20)).await.unwrap();
+    bank.execute("1", open("Ada")).await.expect("it is opened");
+    bank.execute("1", deposit(10)).await.expect("it is deposited");
+    bank.execute("1", deposit(20)).await.expect("it is deposited");
     (bank, store)
 }
 
@@ -193,9 +196,8 @@ async fn only_what_is_there_can_be_kept_or_dropped() {
 }
 
 /// Many record while one closes: what is recorded stands before the closing.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_stands_behind_the_closing() {
-    let (bank, store) = bank().await;
+async fn close_in_a_storm(store: impl EventStore + Clone + 'static) {
+    let (bank, store) = bank_in(store).await;
     let bank = bank.with_retry(RetryPolicy::default().attempts_max(100));
     let mut tasks = JoinSet::new();
     for n in 0..64 {
@@ -212,6 +214,27 @@ async fn nothing_stands_behind_the_closing() {
         });
     }
     tasks.join_all().await;
-    let last = store.read_to_end(Read::all()).await.unwrap().pop().unwrap();
+    let last = store.read_to_end(Read::all()).await.expect("it reads").pop().expect("events");
     assert_eq!(last.event_type.as_str(), "annals.StreamClosed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_stands_behind_the_closing_in_memory() {
+    close_in_a_storm(MemoryStore::new()).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_stands_behind_the_closing_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bank.db");
+    close_in_a_storm(annals::SqliteStore::open(path).unwrap()).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_stands_behind_the_closing_in_a_database() {
+    let database = annals_scratch::Database::create().await;
+    let store = annals::PostgresStore::connect(database.url()).await.unwrap();
+    close_in_a_storm(store).await;
 }
