@@ -88,6 +88,15 @@ pub(crate) fn check_name(name: &LitStr, what: &str, bytes_max: usize) -> Result<
     Err(Error::new(name.span(), format!("the {what} {fault}")))
 }
 
+/// Refuses a name that only the framework gives.
+pub(crate) fn check_not_reserved(name: &LitStr, what: &str) -> Result<()> {
+    if name.value().starts_with("annals.") {
+        let fault = format!("the {what} starts with `annals.`, which is reserved; choose another");
+        return Err(Error::new(name.span(), fault));
+    }
+    Ok(())
+}
+
 /// Refuses type parameters, for `reason`.
 pub(crate) fn check_not_generic(generics: &Generics, reason: &str) -> Result<()> {
     if generics.params.is_empty() {

@@ -17,7 +17,8 @@ use syn::{
 };
 
 use crate::attribute::{
-    Mistakes, check_bare, check_name, check_not_generic, read_pairs, serde_attrs, set_once,
+    Mistakes, check_bare, check_name, check_not_generic, check_not_reserved, read_pairs,
+    serde_attrs, set_once,
 };
 use crate::described::{Describer, with_name};
 
@@ -158,6 +159,7 @@ fn parse_variant(variant: &Variant) -> Result<EventType<'_>> {
         LitStr::new(&ident.unraw().to_string(), ident.span())
     });
     mistakes.note(check_name(&name, "name of the event", TYPE_BYTES_MAX));
+    mistakes.note(check_not_reserved(&name, "name of the event"));
     let schema_version = mistakes.note(version.map_or(Ok(1), |literal| parse_version(&literal)));
     mistakes.note(check_serde_on_variant(&variant.attrs));
     mistakes.note(check_fields(variant));
@@ -242,6 +244,7 @@ fn parse_tags(fields: &Fields, mistakes: &mut Mistakes) -> Vec<TaggedField> {
 fn parse_tag_key(pair: &ParseNestedMeta<'_>) -> Result<LitStr> {
     let key: LitStr = pair.value()?.parse()?;
     check_name(&key, "key of the tag", TAG_BYTES_MAX)?;
+    check_not_reserved(&key, "key of the tag")?;
     if key.value().contains(':') {
         let fault = "the key of the tag contains `:`, which ends the key; leave it out";
         return Err(Error::new(key.span(), fault));

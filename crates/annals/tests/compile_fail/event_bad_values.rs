@@ -10,6 +10,11 @@ enum AccountEvent {
     },
     #[event(name = "Frozen", name = "Blocked")]
     Frozen,
+    #[event(name = "annals.StreamClosed")]
+    Ended {
+        #[event(tag = "annals.command")]
+        by: String,
+    },
 }
 
 fn main() {}
