@@ -110,8 +110,11 @@ async fn decide<D: Decision>(
         }
         (Outcome::Repeated(receipt, _), _) => {
             let mut boundary = Boundary::of(decision.model()).map_err(LoadError::from)?;
-            boundary.catch_up(annals.store(), receipt.last_position).await?;
+            // Whoever might decide it then may know of it now.
+            let before = Position::new(receipt.first_position.get().saturating_sub(1));
+            boundary.catch_up(annals.store(), before).await?;
             decision.authorise(&boundary.models, &Context::current())?;
+            boundary.catch_up(annals.store(), receipt.last_position).await?;
             Ok(Decided::of(boundary, Some(receipt), true))
         }
         (_, boundary) => {
@@ -147,6 +150,7 @@ impl<D: Decision> Deciding for OnQuery<'_, D> {
         let events = decision.clone().decide(models).map_err(ExecuteError::Refused)?;
         let mut append = append_of(decision, &events)?;
         if !append.streams.is_empty() {
+            boundary.check(&append)?;
             let narrower = decision.validation_query(models);
             append.conditions.extend(boundary.unchanged(narrower.as_ref()));
         }

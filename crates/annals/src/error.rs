@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 
 use annals_core::error::{AppendError, Conflict, ReadError};
-use annals_core::{EventType, InvalidName, RecordedEvent, StreamId, Version};
+use annals_core::{EventType, InvalidName, NewEvent, RecordedEvent, StreamId, Version};
 
 use crate::{Denied, FieldErrors, NotOpen};
 
@@ -285,6 +285,13 @@ pub struct EncodeError {
     pub fault: EncodeFault,
 }
 
+impl EncodeError {
+    pub(crate) fn unreadable(new: &NewEvent, error: DecodeError) -> Self {
+        let event_type = new.event_type.to_string();
+        Self { event_type, fault: EncodeFault::Unreadable(Box::new(error)) }
+    }
+}
+
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.event_type, self.fault)
@@ -301,6 +308,9 @@ impl Error for EncodeError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeFault {
+    /// Its own upcasters drop it, so that nobody would ever read it.
+    #[error("is dropped by its own upcasters; take it out of `drop_type`, or do not record it")]
+    Dropped,
     /// Its fields do not serialise.
     #[error("cannot be written as JSON; change the field that its source names")]
     Data(#[source] serde_json::Error),

@@ -106,14 +106,17 @@ pub(crate) fn encode<E: Event>(
     stream: &StreamId,
 ) -> Result<(NewEvent, Decoded<E>), EncodeError> {
     let new = event.encode()?;
-    let read = decode(&as_if_recorded(&new, stream), UnknownTypes::Fail).map_err(|error| {
-        let fault = EncodeFault::Unreadable(Box::new(error));
-        EncodeError { event_type: new.event_type.to_string(), fault }
-    })?;
+    let read = decode(&as_if_recorded(&new, stream), UnknownTypes::Fail)
+        .map_err(|error| EncodeError::unreadable(&new, error))?;
+    if read.is_none() {
+        let event_type = new.event_type.to_string();
+        return Err(EncodeError { event_type, fault: EncodeFault::Dropped });
+    }
     Ok((new, read))
 }
 
-fn as_if_recorded(new: &NewEvent, stream: &StreamId) -> RecordedEvent {
+/// An event that is about to be appended, as it will be read.
+pub(crate) fn as_if_recorded(new: &NewEvent, stream: &StreamId) -> RecordedEvent {
     RecordedEvent {
         position: Position::START,
         stream: stream.clone(),
@@ -164,6 +167,14 @@ impl<E> Decoded<E> {
 
     fn several(events: Vec<E>) -> Self {
         Self(Events::Several(events.into_iter()))
+    }
+
+    /// Whether it stands for no event at all.
+    fn is_none(&self) -> bool {
+        match &self.0 {
+            Events::One(event) => event.is_none(),
+            Events::Several(events) => events.len() == 0,
+        }
     }
 
     /// Of an event that is passed over.

@@ -17,6 +17,7 @@ use annals_core::{
 };
 
 use crate::error::EncodeError;
+use crate::event::encode;
 use crate::execute::attempt::{Deciding, Outcome};
 use crate::execute::how::{How, check_not_reserved, how_methods};
 use crate::{Annals, Context, Event, ExecuteError};
@@ -41,7 +42,9 @@ pub trait Recordable {
 
 impl<E: Event> Recordable for E {
     fn into_event(self) -> Result<Option<NewEvent>, EncodeError> {
-        self.encode().map(Some)
+        // It has no stream yet; only an error would name it.
+        let (event, _) = encode(&self, &StreamId::from_static("unplaced"))?;
+        Ok(Some(event))
     }
 }
 
@@ -188,19 +191,18 @@ impl Record<'_> {
     /// The append, for a transaction of the application's own: `store.append_in(&tx, &append)`;
     /// without streams when there is nothing to record.
     ///
-    /// Whether the stream is open, whether it was recorded before and whether it is throttled is
-    /// for the transaction to see.
+    /// What was recorded before under the same [id](Self::id) is a conflict there. Whether the
+    /// stream is open and whether the event is throttled is for the transaction to see.
     ///
     /// # Errors
     /// When the event cannot be stored.
-    pub fn append(self) -> Result<Append, RecordError> {
-        let context = self.how.context.clone().unwrap_or_default().within(&Context::current());
-        let (annals, has_id) = (self.annals, self.has_id);
+    pub fn append(mut self) -> Result<Append, RecordError> {
+        let (annals, how, has_id) = (self.annals, std::mem::take(&mut self.how), self.has_id);
         let mut append = self.into_append()?;
         append.events().try_for_each(check_not_reserved)?;
-        for event in append.streams.iter_mut().flat_map(|part| &mut part.events) {
-            event.metadata = context.metadata_with(&event.metadata);
-        }
+        let context = how.context.clone().unwrap_or_default().within(&Context::current());
+        let command = how.mark(what(&append))?;
+        annals.stamp_in(&mut append, command.as_ref(), context);
         if !has_id {
             annals.identify(&mut append);
         }
@@ -238,6 +240,13 @@ struct Once<'a> {
     throttled: Option<RecordedEvent>,
 }
 
+/// What is recorded, in one line.
+fn what(append: &Append) -> String {
+    let streams = append.streams.iter();
+    let parts = streams.flat_map(|part| part.events.iter().map(move |event| (part, event)));
+    parts.map(|(part, event)| format!("{} {}", event.event_type, part.stream)).collect()
+}
+
 impl Deciding for Once<'_> {
     type Refusal = Infallible;
 
@@ -246,9 +255,7 @@ impl Deciding for Once<'_> {
     }
 
     fn what(&self) -> String {
-        let streams = self.append.streams.iter();
-        let parts = streams.flat_map(|part| part.events.iter().map(move |event| (part, event)));
-        parts.map(|(part, event)| format!("{} {}", event.event_type, part.stream)).collect()
+        what(&self.append)
     }
 
     async fn decide(&mut self) -> Result<Append, RecordError> {

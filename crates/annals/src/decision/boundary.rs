@@ -1,13 +1,13 @@
 //! A dynamic consistency boundary: the events that a decision depends on, folded.
 
 use annals_core::{
-    Append, AppendCondition, EventStore, InvalidName, Position, Query, Read, Receipt,
-    RecordedEvent, Tags, Version,
+    Append, AppendCondition, EventStore, InvalidName, Limits, Position, Query, QueryItem, Read,
+    Receipt, RecordedEvent, Tags, Version,
 };
 use futures_util::TryStreamExt;
 
-use crate::error::{DecodeError, LoadError};
-use crate::event::knows;
+use crate::error::{DecodeError, EncodeError, LoadError};
+use crate::event::{as_if_recorded, knows};
 use crate::upcast::{Upcasted, Upcasters};
 use crate::{DecisionModels, Event};
 
@@ -30,6 +30,8 @@ pub struct Reading {
     /// With the types under which such events may be stored.
     stored: Query,
     upcasters: &'static Upcasters,
+    /// Whether the model can read an event.
+    can_read: fn(&Self, &RecordedEvent) -> Result<(), DecodeError>,
 }
 
 impl<M: DecisionModels> Boundary<M> {
@@ -37,12 +39,7 @@ impl<M: DecisionModels> Boundary<M> {
     pub(crate) fn of(models: M) -> Result<Self, InvalidName> {
         let mut readings = Vec::new();
         models.readings(&mut readings)?;
-        let mut query = Query::default();
-        for item in readings.iter().flat_map(|reading| reading.stored.items()) {
-            if !query.items().contains(item) {
-                query = query.or(item.clone());
-            }
-        }
+        let query = once_each(readings.iter().flat_map(|reading| reading.stored.items().to_vec()));
         Ok(Self { models, position: Position::START, readings, query })
     }
 
@@ -76,11 +73,28 @@ impl<M: DecisionModels> Boundary<M> {
         depends.then(|| AppendCondition::none_match_after(query, self.position))
     }
 
-    /// A query about the events of any of the models, widened as theirs are.
+    /// A query about the events of any of the models, widened as each of them is.
     fn as_stored(&self, query: &Query) -> Query {
-        let mut upcasters = self.readings.iter().map(|reading| reading.upcasters);
-        let first = upcasters.next().unwrap_or(Upcasters::NONE);
-        upcasters.fold(first.clone(), Upcasters::and).as_stored(query)
+        if self.readings.is_empty() {
+            return query.clone();
+        }
+        let widened = self.readings.iter().map(|reading| reading.upcasters.as_stored(query));
+        once_each(widened.flat_map(|query| query.items().to_vec()))
+    }
+
+    /// Checks that the models can read what is about to be appended: one that is of another enum
+    /// than the decision's may take it for something else.
+    pub(crate) fn check(&self, append: &Append) -> Result<(), EncodeError> {
+        for part in &append.streams {
+            for new in &part.events {
+                let stored = as_if_recorded(new, &part.stream);
+                let mut readings = self.readings.iter();
+                readings
+                    .try_for_each(|reading| (reading.can_read)(reading, &stored))
+                    .map_err(|error| EncodeError::unreadable(new, error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Folds what was just appended, as it would be read.
@@ -96,7 +110,9 @@ impl<M: DecisionModels> Boundary<M> {
 impl Reading {
     pub(crate) fn of<E: Event>(asked: Query) -> Self {
         let upcasters = E::upcasters();
-        Self { stored: upcasters.as_stored(&asked), asked, upcasters }
+        let stored = upcasters.as_stored(&asked);
+        let can_read = |reading: &Self, event: &_| reading.events::<E>(event).map(drop);
+        Self { stored, asked, upcasters, can_read }
     }
 
     /// What a stored event says that the model asks for, brought to its newest shape.
@@ -118,6 +134,18 @@ impl Reading {
         let mut items = self.asked.items().iter();
         items.any(|item| item.matches(event) && (known || !item.types.is_empty()))
     }
+}
+
+/// The items, each of them once. A query that has more than a store takes is left as it is: it
+/// is refused anyhow.
+fn once_each(items: impl Iterator<Item = QueryItem>) -> Query {
+    let mut once: Vec<QueryItem> = Vec::new();
+    for item in items {
+        if once.len() > Limits::DEFAULT.query_items_max || !once.contains(&item) {
+            once.push(item);
+        }
+    }
+    once.into_iter().collect()
 }
 
 /// The events of an append as they stand in the log; all but the last are said to stand where

@@ -76,7 +76,8 @@ pub trait DecisionModel: Apply<<Self as DecisionModel>::Event> + Send + 'static 
 }
 
 /// One [`DecisionModel`], or several: a tuple of up to six, which may hold tuples; `()` for none;
-/// a `Vec` for as many as the decision says, such as one for each product of an order.
+/// a `Vec` for as many as the decision says, such as one for each product of an order, within what
+/// a query may have: [`query_items_max`](crate::Limits::query_items_max) items in all.
 ///
 /// Each is folded from what its own query finds, and together they are one consistency boundary.
 /// They may be of different enums of events. It is not for implementing.

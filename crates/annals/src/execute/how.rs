@@ -53,7 +53,16 @@ pub(crate) fn hash_of(text: &str) -> String {
 impl Annals {
     /// Gives events what the surroundings say: metadata, and what a repeat is recognised by.
     pub(crate) fn stamp(&self, append: &mut Append, command: Option<&CommandMark>) {
-        let mut context = Context::current();
+        self.stamp_in(append, command, Context::current());
+    }
+
+    /// The same in this context.
+    pub(crate) fn stamp_in(
+        &self,
+        append: &mut Append,
+        command: Option<&CommandMark>,
+        mut context: Context,
+    ) {
         if let Some(command) = command {
             let caused = Context::new().causation(&command.id);
             context = context.within(&caused).with(Context::COMMAND, command.what.clone());

@@ -60,13 +60,18 @@ impl Cases {
 
 /// What a check says, and what it panicked with if it did.
 pub(super) fn check(holds: impl FnOnce() -> bool) -> Result<(), String> {
-    match catch_unwind(AssertUnwindSafe(holds)) {
+    match caught(holds) {
         Ok(true) => Ok(()),
         Ok(false) => Err("does not hold here".to_owned()),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(format!("does not hold here: {}", text.unwrap_or("it panicked")))
-        }
+        Err(said) => Err(format!("does not hold here: {said}")),
     }
+}
+
+/// What it comes to, or what it panicked with.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        text.unwrap_or("it panicked").to_owned()
+    })
 }

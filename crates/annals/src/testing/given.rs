@@ -11,7 +11,7 @@ use crate::testing::failure::chain;
 use crate::testing::outcome::Outcome;
 use crate::testing::stored;
 use crate::testing::world::{World, at_once, stream};
-use crate::{Aggregate, Command, Context, Decision, Event};
+use crate::{Aggregate, Command, Context, Decision, Event, RetryPolicy};
 
 /// What has happened to an aggregate; the next word is [`when`](Self::when).
 #[must_use = "nothing is tested until `when` says what is asked for"]
@@ -151,7 +151,8 @@ impl<A: Aggregate> Given<A> {
     pub fn when<C: Command<A>>(self, command: C) -> Outcome<A::Event, A, C::Error> {
         let Self { world, stream, .. } = self;
         let before = world.head();
-        let execute = world.annals().execute_in(Ok(stream), command).context(world.context());
+        let execute =
+            world.annals().execute_in(Ok(stream), command).context(world.context()).retry(once());
         let executed = at_once(execute.into_future());
         let name = format!("{} on {}", name_of::<C>(), short(type_name::<A>()));
         Outcome::of(&world, before, name, executed.map(|executed| executed.state))
@@ -206,7 +207,7 @@ impl GivenLog {
     pub fn when<D: Decision>(self, decision: D) -> Outcome<D::Event, D::Model, D::Error> {
         let Self { world } = self;
         let before = world.head();
-        let decide = world.annals().decide(decision).context(world.context());
+        let decide = world.annals().decide(decision).context(world.context()).retry(once());
         let decided = at_once(decide.into_future());
         let name = name_of::<D>().to_owned();
         Outcome::of(&world, before, name, decided.map(|decided| decided.model))
@@ -220,6 +221,11 @@ fn described(events: impl IntoIterator<Item = Value>) -> Vec<annals_core::NewEve
         described.push(stored::event(&event));
     }
     described
+}
+
+/// Nobody else is there, so a conflict would only come again.
+pub(super) fn once() -> RetryPolicy {
+    RetryPolicy::default().attempts_max(1)
 }
 
 fn short(name: &str) -> &str {

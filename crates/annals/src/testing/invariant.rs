@@ -7,8 +7,9 @@ use proptest::collection::vec;
 use proptest::strategy::Strategy;
 
 use crate::refusal::is_refusal;
-use crate::testing::cases::{Cases, check};
+use crate::testing::cases::{Cases, caught, check};
 use crate::testing::failure::{answered, chain, told};
+use crate::testing::given::once;
 use crate::testing::world::{World, at_once, stream};
 use crate::{Aggregate, Command, Event, ExecuteError};
 
@@ -164,7 +165,10 @@ impl<S: Strategy> Sequences<S> {
         let sequences = vec(commands, 0..=steps_max);
         cases.run(&sequences, "the invariant is broken", |commands| {
             let mut sequence = Sequence::new::<A>(given.clone());
-            commands.iter().try_for_each(|command| sequence.step(command, &holds))
+            commands.iter().try_for_each(|command| {
+                let step = caught(|| sequence.step(command, &holds));
+                step.unwrap_or_else(|said| Err(sequence.end(&format!("this panics: {said}"))))
+            })
         });
     }
 }
@@ -191,12 +195,13 @@ impl Sequence {
         holds: impl Fn(&Step<'_, A, C>) -> bool,
     ) -> Result<(), String> {
         self.steps += 1;
+        let number = self.steps;
+        self.tell(format_args!("{number}. {command:?}"));
         let (before, head) = (self.load::<A>()?, self.world.head());
         let execute =
             self.world.annals().execute_in::<A, C>(Ok(self.stream.clone()), command.clone());
-        let executed = at_once(execute.context(self.world.context()).into_future());
-        let number = self.steps;
-        self.tell(format_args!("{number}. {command:?}"));
+        let execute = execute.context(self.world.context()).retry(once());
+        let executed = at_once(execute.into_future());
         for event in self.world.log(head) {
             self.tell(format_args!("       {}", told(&event)));
         }

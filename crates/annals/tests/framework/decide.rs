@@ -253,6 +253,70 @@ async fn the_same_id_decides_once() {
 }
 
 #[tokio::test]
+async fn whoever_might_decide_it_then_is_told_what_came_of_it() {
+    /// The owner of a course gives it away, and is not its owner any more.
+    #[derive(Clone)]
+    struct GiveAway;
+
+    #[derive(Clone, Debug, Event)]
+    enum Owned {
+        Owned {
+            #[event(tag = "thing")]
+            thing: String,
+            by: String,
+        },
+    }
+
+    #[derive(Debug, DecisionModel)]
+    #[model(event = Owned)]
+    struct Owner {
+        #[model(tag = "thing")]
+        thing: String,
+        name: String,
+    }
+
+    impl Apply<Owned> for Owner {
+        fn apply(&mut self, Owned::Owned { by, .. }: Owned) {
+            self.name = by;
+        }
+    }
+
+    impl Decision for GiveAway {
+        type Model = Owner;
+        type Event = Owned;
+        type Error = std::convert::Infallible;
+
+        fn model(&self) -> Owner {
+            Owner::of("ring")
+        }
+
+        fn authorise(&self, owner: &Owner, context: &Context) -> Result<(), annals::Denied> {
+            let it_is_theirs = context.who() == Some(&owner.name);
+            annals::Denied::unless(it_is_theirs, "only the owner gives it away")
+        }
+
+        fn decide(self, _: &Owner) -> Result<Vec<Owned>, Self::Error> {
+            Ok(vec![Owned::Owned { thing: "ring".into(), by: "bob".into() }])
+        }
+
+        fn stream(&self, _: &Owned) -> Result<StreamId, InvalidName> {
+            StreamId::of("thing", "ring")
+        }
+    }
+
+    let annals = Annals::new(MemoryStore::new());
+    let first = Owned::Owned { thing: "ring".into(), by: "ada".into() };
+    annals.record(first).on("thing-ring").await.unwrap();
+    let give = |by: &str| annals.decide(GiveAway).by(by).id("r-1");
+    assert_eq!(give("ada").await.unwrap().model.name, "bob");
+    let again = give("ada").await.unwrap();
+    assert!(again.repeated);
+    assert_eq!(again.model.name, "bob");
+    let error = give("bob").await.unwrap_err();
+    assert!(matches!(error, ExecuteError::Denied(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_decision_that_nothing_happens_appends_nothing() {
     let store = school().await;
     let decided = Annals::new(store.clone()).decide(change("rust", 2)).await.unwrap();

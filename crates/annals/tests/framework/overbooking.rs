@@ -2,6 +2,8 @@
 //! too many courses, and every success is in the log once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals::{
     Annals, Append, AppendError, Event, EventStore, EventStoreExt, EventStream, ExecuteError,
@@ -22,6 +24,8 @@ const PLACES: u32 = 4;
 /// have three.
 async fn overbook(store: impl EventStore + 'static) {
     let patient = RetryPolicy::default().attempts_max(200);
+    let conflicts = Arc::new(AtomicU64::new(0));
+    let store = Dawdling { store, conflicts: Arc::clone(&conflicts) };
     let school = Annals::new(store).with_retry(patient);
     for course in 0..COURSES {
         school.decide(define(&format!("c{course}"), PLACES)).await.unwrap();
@@ -66,44 +70,50 @@ async fn overbook(store: impl EventStore + 'static) {
     assert_eq!(once, recorded, "nobody is subscribed twice");
     assert!(of_course.values().all(|taken| *taken <= PLACES), "{of_course:?}");
     assert!(of_student.values().all(|taken| *taken <= COURSES_MAX), "{of_student:?}");
-    // Somebody was refused because others were faster, or the test shows nothing.
-    let full = of_course.values().filter(|taken| **taken == PLACES).count();
-    let busy = of_student.values().filter(|taken| **taken == COURSES_MAX).count();
-    assert!(full > 0 && busy > 0, "{of_course:?} {of_student:?}");
+    // Somebody else was faster at times, or the test shows nothing.
+    assert!(conflicts.load(Ordering::Relaxed) > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_in_memory() {
-    overbook(Dawdling(MemoryStore::new())).await;
+    overbook(MemoryStore::new()).await;
 }
 
-/// A store that lets others go first, so that what was read is old when it is decided on.
+/// A store that lets others go first, so that what was read is old when it is decided on, and
+/// counts how often that led to a conflict.
 #[derive(Debug)]
-struct Dawdling(MemoryStore);
+struct Dawdling<S> {
+    store: S,
+    conflicts: Arc<AtomicU64>,
+}
 
 #[async_trait]
-impl EventStore for Dawdling {
+impl<S: EventStore> EventStore for Dawdling<S> {
     fn limits(&self) -> &Limits {
-        self.0.limits()
+        self.store.limits()
     }
 
     async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
-        self.0.append(append).await
+        let outcome = self.store.append(append).await;
+        if let Err(AppendError::Conflict(_)) = &outcome {
+            self.conflicts.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
     }
 
     fn read(&self, read: Read) -> EventStream {
-        self.0.read(read)
+        self.store.read(read)
     }
 
     fn subscribe(&self, subscribe: Subscribe) -> Subscription {
-        self.0.subscribe(subscribe)
+        self.store.subscribe(subscribe)
     }
 
     async fn head(&self) -> Result<Position, ReadError> {
-        self.0.head().await
+        self.store.head().await
     }
 }
 

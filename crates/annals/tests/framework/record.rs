@@ -81,6 +81,30 @@ async fn what_cannot_be_recorded_says_why() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_read_again_is_not_recorded() {
+    #[derive(annals::Event)]
+    enum Measured {
+        Measured { celsius: f64 },
+    }
+    let annals = Annals::new(MemoryStore::new());
+    let error = annals.record(Measured::Measured { celsius: f64::NAN }).on("oven-1").await;
+    assert!(matches!(error, Err(ExecuteError::Encode(_))), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_append_of_the_application_is_recognised_by_its_id_as_well() {
+    let store = MemoryStore::new();
+    let annals = Annals::new(store.clone());
+    let record = || annals.record(viewed()).on("issue-7").id("r-1").by("ada");
+    let append = record().append().unwrap();
+    store.append(append).await.unwrap();
+    let recording = record().await.unwrap();
+    assert!(recording.receipt().is_some());
+    assert!(store.append(record().append().unwrap()).await.is_err());
+    assert_eq!(store.read_to_end(Read::all()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn an_equal_event_is_recorded_once_within_the_time() {
     let clock = Arc::new(ManualClock::at(moment("2026-03-01T12:00:00Z")));
     let store = MemoryStore::with(clock.clone(), annals::Limits::DEFAULT);
