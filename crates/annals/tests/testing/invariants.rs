@@ -161,3 +161,27 @@ stored as Noted {}
     let says = failure(|| round_trips(Just(opened(""))));
     assert!(says.contains("cannot be stored: AccountOpened cannot be tagged"), "{says}");
 }
+
+#[test]
+fn what_panics_is_told_with_what_led_to_it() {
+    #[derive(Clone, Debug)]
+    struct Careless(u64);
+
+    impl annals::Command<Account> for Careless {
+        type Error = std::convert::Infallible;
+
+        fn decide(self, account: &Account) -> Result<Vec<AccountEvent>, Self::Error> {
+            let held = u64::try_from(account.balance).unwrap_or(0);
+            let left = held.checked_sub(self.0).expect("nobody takes more than there is");
+            let cents = i64::try_from(held - left).unwrap_or(i64::MAX);
+            Ok(vec![AccountEvent::MoneyWithdrawn { cents }])
+        }
+    }
+
+    let says = failure(|| {
+        let commands = (0..100_u64).prop_map(Careless);
+        invariant::<Account, _>(commands, |_| true);
+    });
+    assert!(says.contains("1. Careless(1)\n"), "{says}");
+    assert!(says.contains("this panics: nobody takes more than there is"), "{says}");
+}
