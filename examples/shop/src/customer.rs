@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use annals::{Aggregate, Apply, Command, Context, Denied, Event, FieldErrors, Upcasters};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
 
@@ -16,7 +17,7 @@ pub enum CustomerEvent {
     AddressUpdated { customer_id: String, address: Address },
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Validate)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 pub struct Address {
     #[validate(custom(function = "line"))]
     pub street: String,

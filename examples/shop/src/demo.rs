@@ -38,7 +38,8 @@ pub enum NotLoaded {
 /// # Errors
 /// [`NotLoaded`].
 pub async fn load(shop: &Shop) -> Result<(), NotLoaded> {
-    let mut stock = shop.annals().batch().id("demo/stock");
+    // No request has this id: theirs have no spaces.
+    let mut stock = shop.annals().batch().id("demo stock");
     for (sku, price, quantity) in STOCK {
         let sku = Sku::from(sku);
         stock = stock

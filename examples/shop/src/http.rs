@@ -72,7 +72,7 @@ where
         execute = execute.id(key);
     }
     let executed = execute.await.map_err(Problem::of::<C::Error>)?;
-    Ok(shown::executed(id, &executed))
+    Ok(shown::executed(&id, &executed))
 }
 
 /// There is no authentication, and so whoever reaches the loopback interface may do everything.

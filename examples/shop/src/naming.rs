@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::ValidationError;
 
@@ -11,7 +12,7 @@ const BYTES_MAX: usize = 40;
 ///
 /// Any text, until a command's rules have seen it: they tell everything that is wrong at once,
 /// and so they must see it all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Sku(String);
 

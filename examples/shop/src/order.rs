@@ -1,6 +1,7 @@
 //! An order: who ordered what, and for how much, in cents.
 
 use annals::{Aggregate, Apply, Command, Context, Denied, Event, FieldErrors};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
@@ -29,7 +30,7 @@ impl Apply<OrderEvent> for Order {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderItem {
     pub sku: Sku,
     pub quantity: u64,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use annals::{Annals, Command, EventId, ExecuteError, FieldErrors, LoadError, RecordedEvent};
+use annals::{
+    Annals, Command, EventId, ExecuteError, FieldErrors, LoadError, Metadata, RecordedEvent,
+};
 use futures_util::TryStreamExt;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -23,6 +25,8 @@ const OPENING: u64 = 100;
 const RESTOCKED: u64 = 1;
 const TAKEN: u64 = 2;
 const PRICE: u64 = 100;
+/// How many faults are told; one is enough to look further.
+const FAULTS_SHOWN: usize = 5;
 
 /// What came of a storm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -225,10 +229,10 @@ async fn compare(annals: &Annals, sku: &Sku, done: &Done) -> Result<(Log, Vec<St
     Ok((log, faults))
 }
 
-/// The id of the command that an event was recorded by.
+/// The id of the command that an event was recorded by, which is its cause.
 fn command_of(stored: &RecordedEvent) -> Option<String> {
-    let command = stored.tags.iter().find_map(|tag| tag.strip_prefix("annals.command:"));
-    command.map(str::to_owned)
+    let cause = stored.metadata.get(Metadata::CAUSATION)?;
+    cause.as_str().map(str::to_owned)
 }
 
 impl fmt::Display for Stormed {
@@ -243,7 +247,7 @@ impl fmt::Display for Stormed {
         writeln!(f, "The log, event by event:")?;
         writeln!(f, "  {:>5}  successes", log.successes)?;
         writeln!(f, "  {:>5}  in stock at the end, {} at the lowest", log.stock, log.lowest)?;
-        for fault in faults {
+        for fault in faults.iter().take(FAULTS_SHOWN) {
             writeln!(f, "  wrong: {fault}")?;
         }
         let agrees = if faults.is_empty() { "agrees" } else { "does not agree" };

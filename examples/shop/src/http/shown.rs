@@ -75,9 +75,9 @@ where
 }
 
 /// What a command came to.
-pub(super) fn executed<A: Serialize>(id: String, executed: &Executed<A>) -> Response {
+pub(super) fn executed<A: Serialize>(id: &str, executed: &Executed<A>) -> Response {
     let Executed { state, version, appended, repeated, .. } = executed;
-    let shown = Shown { id: &id, version: *version, state };
+    let shown = Shown { id, version: *version, state };
     answer(StatusCode::OK, &shown, appended.as_ref(), *repeated)
 }
 

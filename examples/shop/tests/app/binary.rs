@@ -192,9 +192,11 @@ fn a_storm_is_told_and_leaves_the_shop_alone() {
 #[test]
 fn wrong_usage_says_what_is_right() {
     let directory = tempfile::tempdir().expect("a directory");
+    let nowhere = "sqlite:no/where/shop.db";
     for (arguments, hint) in [
-        (&["--listen", "0.0.0.0:3100"][..], "no authentication; listen on 127.0.0.1"),
-        (&["--listen", "3100"], "write it as ADDR:PORT, like 127.0.0.1:3100"),
+        // It would fail otherwise if it went on, and not begin to serve.
+        (&["--listen", "0.0.0.0:0", "--store", nowhere][..], "listen on 127.0.0.1"),
+        (&["--listen", "3100", "--store", nowhere], "write it as ADDR:PORT, like 127.0.0.1:3100"),
         (&["--store", "postgres://host/db"], "write it as sqlite:PATH or memory"),
         (&["--store", "sqlite:"], "name a file, like sqlite:shop.db"),
         (&["storm", "--tasks", "1"], "2..=1000"),
@@ -204,7 +206,7 @@ fn wrong_usage_says_what_is_right() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(hint), "{arguments:?}: {said}");
     }
-    let arguments = ["seed", "--store", "sqlite:no/where/shop.db"];
+    let arguments = ["seed", "--store", nowhere];
     let output = shop(directory.path()).args(arguments).output().expect("it runs");
     let said = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -13,7 +13,7 @@ async fn a_storm_on_one_item_agrees_with_its_log() {
     let directory = tempfile::tempdir().expect("a directory");
     let shop = Shop::in_file(&directory.path().join("shop.db")).expect("the file opens");
     let stormed = storm(&shop, 64).await.expect("every command has an answer");
-    assert_eq!(stormed.faults, [""; 0], "{stormed}");
+    assert!(stormed.faults.is_empty(), "{stormed}");
     assert_eq!(stormed.restocked, 128);
     assert_eq!(stormed.taken + stormed.refused, 128);
     assert_eq!(stormed.log.successes, stormed.restocked + stormed.taken);
