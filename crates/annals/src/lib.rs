@@ -95,6 +95,9 @@
 //! A rule that concerns several things at once is a [`Decision`]: it is decided on what a query
 //! finds, in whatever streams, and is recorded only if nothing else has come that it depends on.
 //!
+//! More examples: an inventory under contention, a command that is refused in layers, an event in
+//! two shapes, in [`shop`]; and rules that concern several streams, in [`dcb`].
+//!
 //! # The store
 //!
 //! Behind an [`Annals`] stands any [`EventStore`]: [`MemoryStore`] for tests and, with the
@@ -126,6 +129,8 @@ mod retention;
 mod retry;
 pub mod schema;
 mod shape;
+#[cfg(any(doc, doctest))]
+pub mod shop;
 mod snapshot;
 mod standing;
 #[cfg(feature = "testing")]
