@@ -40,6 +40,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Action {
     /// Load the demo, a stock and customers with addresses of the first shape, and end.
     Seed,
+    /// Fold every item from its first event, and keep a snapshot of it anew.
+    Snapshots,
     /// Let many tasks restock and take one item at the same moment, and compare with the log.
     Storm {
         /// How many.

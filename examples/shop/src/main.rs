@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use annals::sqlite::OpenError;
+use annals::{Rebuilt, SnapshotsError};
 use clap::Parser;
 use shop::demo::{self, NotLoaded};
 use shop::serve::serve;
@@ -33,8 +34,12 @@ enum Undone {
     Open(Location, #[source] OpenError),
     #[error(transparent)]
     Seed(#[from] NotLoaded),
+    #[error("some items have no snapshot; SHOP_LOG=warn says why")]
+    NotKept,
     #[error("cannot serve")]
     Serve(#[source] io::Error),
+    #[error("cannot make snapshots")]
+    Snapshots(#[from] SnapshotsError),
     #[error("the storm could not go on")]
     Storm(#[from] NotStormed),
     #[error("the log does not agree with what was answered")]
@@ -72,6 +77,7 @@ async fn run(arguments: Arguments) -> Result<(), Undone> {
     let done = match action {
         None => run_server(&shop, &store, listen, empty).await,
         Some(Action::Seed) => demo::load(&shop).await.map_err(Undone::from),
+        Some(Action::Snapshots) => run_snapshots(&shop).await,
         Some(Action::Storm { tasks }) => run_storm(&shop, tasks).await,
     };
     if timeout(CLOSE_PATIENCE, shop.close()).await.is_err() {
@@ -96,6 +102,21 @@ async fn run_server(
     serve(listener, shop.clone(), stop()).await.map_err(Undone::Serve)?;
     note("stopped; everything acknowledged is stored");
     Ok(())
+}
+
+async fn run_snapshots(shop: &Shop) -> Result<(), Undone> {
+    const TOLD_EVERY: u64 = 1_000;
+    let made = shop
+        .rebuild_snapshots(|items| {
+            if items % TOLD_EVERY == 0 {
+                note(&format!("{items} items so far"));
+            }
+        })
+        .await?;
+    let Rebuilt { streams, written, failed, .. } = made;
+    let told = format!("{streams} items: {written} snapshots made, {failed} failed");
+    writeln!(io::stdout(), "{told}").map_err(Undone::Write)?;
+    if failed == 0 { Ok(()) } else { Err(Undone::NotKept) }
 }
 
 async fn run_storm(shop: &Shop, tasks: u32) -> Result<(), Undone> {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use annals::sqlite::OpenError;
 use annals::{
     Annals, BatchError, Clock, EventId, EventStore, ExecuteError, LoadError, Loaded,
-    MemorySnapshots, MemoryStore, Receipt, RetryPolicy, SnapshotPolicy, SnapshotStore, SqliteStore,
-    SystemClock, Timestamp, Version,
+    MemorySnapshots, MemoryStore, Rebuilt, Receipt, RetryPolicy, SnapshotPolicy, SnapshotStore,
+    SnapshotsError, SqliteStore, StreamId, SystemClock, Timestamp, Version,
 };
 use sha2::{Digest, Sha256};
 
 use crate::invoice::{InvoiceRefusal, IssueInvoice};
+use crate::item::InventoryItem;
 use crate::order::{CreateOrder, Order};
 
 /// How often something is decided while others are faster: dozens may want the same item.
@@ -95,6 +96,20 @@ impl Shop {
         let store = SqliteStore::open(path)?;
         let annals = open(store.clone(), store.clone());
         Ok(Self { annals, clock: Arc::new(SystemClock), file: Some(store) })
+    }
+
+    /// Folds every item of a shop in a file from its first event and keeps a snapshot of it anew;
+    /// `progress` is told how many. A shop in memory has nothing that is worth it.
+    ///
+    /// # Errors
+    /// When the items cannot be listed.
+    pub async fn rebuild_snapshots(
+        &self,
+        mut progress: impl FnMut(u64) + Send,
+    ) -> Result<Rebuilt, SnapshotsError> {
+        let Some(file) = &self.file else { return Ok(Rebuilt::default()) };
+        let told = |_: &StreamId, so_far: Rebuilt| progress(so_far.streams);
+        self.annals.rebuild_snapshots::<InventoryItem>(file, told).await
     }
 
     /// The same with another clock, which says in which year an invoice is issued.

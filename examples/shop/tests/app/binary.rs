@@ -190,6 +190,22 @@ fn a_storm_is_told_and_leaves_the_shop_alone() {
 }
 
 #[test]
+fn snapshots_are_made_anew_of_every_item() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let seeded = shop(directory.path()).arg("seed").output().expect("it runs");
+    assert_eq!(seeded.status.code(), Some(0), "{seeded:?}");
+    for (store, said) in [
+        ("sqlite:shop.db", "3 items: 3 snapshots made, 0 failed\n"),
+        ("memory", "0 items: 0 snapshots made, 0 failed\n"),
+    ] {
+        let mut made = shop(directory.path());
+        let made = made.args(["snapshots", "--store", store]).output().expect("it runs");
+        assert_eq!(made.status.code(), Some(0), "{made:?}");
+        assert_eq!(String::from_utf8(made.stdout).expect("text"), said);
+    }
+}
+
+#[test]
 fn wrong_usage_says_what_is_right() {
     let directory = tempfile::tempdir().expect("a directory");
     let nowhere = "sqlite:no/where/shop.db";
