@@ -56,7 +56,7 @@ impl<'a> Describer<'a> {
             // Only that function knows what it writes.
             Some(with) => {
                 let title = format!("{} with {with}", written(ty.to_token_stream()));
-                Some(self.leaf(&quote! { ::annals::__private::opaque(#title) }))
+                Some(self.leaf(&quote! { ::annals::__private::written_with(#title) }))
             }
             None => Some(self.described(ty, serde.is_flat)),
         };
@@ -178,7 +178,9 @@ impl OfSerde {
         match key.as_str() {
             "with" | "serialize_with" | "deserialize_with" => {
                 if let Meta::NameValue(pair) = meta {
-                    self.with = Some(written(pair.value.to_token_stream()).replace('"', ""));
+                    let function = written(pair.value.to_token_stream()).replace('"', "");
+                    let before = self.with.take().map(|before| format!("{before} and "));
+                    self.with = Some(before.unwrap_or_default() + &function);
                 }
                 return;
             }

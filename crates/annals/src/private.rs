@@ -11,7 +11,7 @@ use crate::{Event, Upcasters};
 
 pub use crate::decision::derived::{is_stored_as, query};
 pub use crate::fold::{Folded, Kept, StateShape, fold_of, snapshotting};
-pub use crate::shape::{Described, FieldType, Opaque, opaque, schema_of};
+pub use crate::shape::{Described, FieldType, Opaque, opaque, schema_of, written_with};
 pub use {schemars, serde};
 
 /// The data of an event without fields: `{}`.

@@ -6,6 +6,8 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use crate::schema::canonical::{TYPE, WITH};
+
 /// The schema of what a hidden shadow describes.
 ///
 /// Everything is written where it is used, so that the name of a type says nothing. Defaults are
@@ -37,6 +39,14 @@ pub fn opaque(title: &str) -> Schema {
     schema
 }
 
+/// What functions of its own write and read, of which only the names are known.
+#[must_use]
+pub fn written_with(title: &str) -> Schema {
+    let mut schema = Schema::default();
+    schema.insert(WITH.to_owned(), title.into());
+    schema
+}
+
 /// The type of a field, which may have a schema or not.
 ///
 /// `(&FieldType::<T>::titled(..)).describe(..)` takes [`Described`] if it does, because that is
@@ -57,13 +67,19 @@ impl<T> FieldType<T> {
 
 /// A type that has a schema.
 pub trait Described {
-    /// Its schema.
+    /// Its schema, with the name of the type beside it: known by its name only before, it is
+    /// still the same one.
     fn describe(&self, generator: &mut SchemaGenerator) -> Schema;
 }
 
 impl<T: JsonSchema> Described for FieldType<T> {
     fn describe(&self, generator: &mut SchemaGenerator) -> Schema {
-        generator.subschema_for::<T>()
+        let mut schema = generator.subschema_for::<T>();
+        let keywords = schema.as_object_mut().filter(|keywords| !keywords.is_empty());
+        if let (Some(title), Some(keywords)) = (self.title, keywords) {
+            keywords.insert(TYPE.to_owned(), title.into());
+        }
+        schema
     }
 }
 

@@ -67,17 +67,17 @@ impl Breaking {
         event_type: &str,
         version: u32,
         ended: Option<(&str, u32)>,
-        newest: Option<(u32, &Value)>,
+        newest: Option<(u32, Value)>,
         old: &Value,
     ) -> Self {
         let mut text = format!("{event_type}: version {version} is locked, and ");
-        let _ = match (ended, newest) {
+        let _ = match (ended, &newest) {
             (Some((end, end_version)), _) => write!(
                 text,
                 "the upcasters lead from it to {end} version {end_version}, which the program does \
                  not know; lead on from there, or mend the version of the variant"
             ),
-            (None, Some((newest, _))) if newest < version => write!(
+            (None, Some((newest, _))) if *newest < version => write!(
                 text,
                 "the program writes version {newest}, which is older; write \
                  `#[event(version = {version})]` above the variant, with the fields of that version"

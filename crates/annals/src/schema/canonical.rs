@@ -3,6 +3,13 @@
 
 use serde_json::{Map, Value};
 
+/// The keyword with the name of a type that has a schema. It is in no lock: what it is good for
+/// is to know again what was known by its name only.
+pub(crate) const TYPE: &str = "x-type";
+
+/// The keyword with the names of the functions that write and read a field instead of its type.
+pub(crate) const WITH: &str = "x-with";
+
 /// What explains a schema, and says nothing about the data.
 const EXPLANATIONS: [&str; 9] = [
     "$comment",
@@ -70,6 +77,19 @@ fn sorted(names: &[Value]) -> Value {
     let mut names = names.to_vec();
     names.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
     Value::Array(names)
+}
+
+/// The schema as it is locked: without the names of types that have one.
+pub(crate) fn without_types(schema: &Value) -> Value {
+    match schema {
+        Value::Object(keywords) => {
+            let kept =
+                keywords.iter().filter(|(keyword, name)| *keyword != TYPE || !name.is_string());
+            kept.map(|(keyword, value)| (keyword.clone(), without_types(value))).collect()
+        }
+        Value::Array(several) => several.iter().map(without_types).collect(),
+        other => other.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::words::{Alternative, in_words, is_anything, is_named, text};
+use super::canonical::{TYPE, WITH, without_types};
+use super::words::{Alternative, in_words, is_anything, is_named, is_of_type, text};
 
 /// What has changed at one place of a shape, so that older events would not be read as they were
 /// meant.
@@ -50,13 +51,20 @@ impl<'a> Comparison<'a> {
                 return;
             }
         }
+        let named = text(old, "title");
+        let is_described = named.is_some_and(|title| is_of_type(new, title));
         let (old, new) = (resolved(self.roots.0, old), resolved(self.roots.1, new));
+        let (with, is_with) = (text(old, WITH), text(new, WITH));
         match (is_named(old), is_named(new)) {
-            _ if is_anything(new) || old == new && old.is_boolean() => {}
+            // What other functions write, only they can read.
+            _ if with.is_some() && with == is_with => {}
+            (false, false) if with == is_with && !is_anything(old) && !is_anything(new) => {
+                self.keywords(path, old, new);
+            }
+            _ if with.is_none() && is_anything(new) || old == new && old.is_boolean() => {}
             // What had no schema may get one: nothing is known against it.
-            (true, false) => {}
+            (true, false) if is_described => {}
             (true, true) if old == new => {}
-            (false, false) if !is_anything(old) => self.keywords(path, old, new),
             _ => self.note(path, format!("was {}, and is {} now", in_words(old), in_words(new))),
         }
     }
@@ -182,7 +190,7 @@ impl<'a> Comparison<'a> {
 
     /// Keywords about which nothing is known here may not change.
     fn others(&mut self, path: &str, old: &Keywords, new: &Keywords) {
-        const KNOWN: [&str; 15] = [
+        const KNOWN: [&str; 16] = [
             "$defs",
             "$ref",
             "additionalProperties",
@@ -198,10 +206,11 @@ impl<'a> Comparison<'a> {
             "type",
             "title",
             "unevaluatedProperties",
+            TYPE,
         ];
         for (keyword, is) in new {
             let known = KNOWN.contains(&keyword.as_str()) || is.is_number();
-            if !known && old.get(keyword) != Some(is) {
+            if !known && old.get(keyword) != Some(&without_types(is)) {
                 self.note(path, format!("`{keyword}` has changed"));
             }
         }
@@ -397,9 +406,10 @@ mod tests {
     #[test]
     fn of_a_name_nothing_is_known_until_it_has_a_schema() {
         let [named, other] = [json!({ "title": "Item" }), json!({ "title": "Line" })];
-        let described = json!({ "type": "object", "title": "Item" });
+        let described = json!({ "type": "object", "x-type": "Item" });
         assert_eq!(between(&named, &named), NONE);
         assert_eq!(between(&named, &described), NONE);
+        assert_eq!(between(&other, &described), [": was `Line`, and is an object now"]);
         assert_eq!(between(&named, &json!(true)), NONE);
         assert_eq!(between(&named, &other), [": was `Item`, and is `Line` now"]);
         assert_eq!(between(&described, &named), [": was an object, and is `Item` now"]);

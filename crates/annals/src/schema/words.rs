@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::canonical::{TYPE, WITH};
+
 /// The schema in a few words.
 pub(crate) fn in_words(schema: &Value) -> String {
     let Value::Object(keywords) = schema else { return "anything".to_owned() };
@@ -14,6 +16,9 @@ pub(crate) fn in_words(schema: &Value) -> String {
     }
     if is_anything(schema) {
         return "anything".to_owned();
+    }
+    if let Some(functions) = text(schema, WITH) {
+        return format!("`{functions}`");
     }
     if is_named(schema) {
         return format!("`{}`", text(schema, "title").unwrap_or_default());
@@ -53,6 +58,12 @@ fn of_type(name: &str, schema: &Value) -> String {
 pub(crate) fn is_named(schema: &Value) -> bool {
     let keywords = schema.as_object();
     keywords.is_some_and(|keywords| keywords.len() == 1 && keywords.contains_key("title"))
+}
+
+/// Whether this is the schema of the type of this name, or of an option of it.
+pub(crate) fn is_of_type(schema: &Value, title: &str) -> bool {
+    let several = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+    [schema].into_iter().chain(several).any(|schema| text(schema, TYPE) == Some(title))
 }
 
 /// Whether all data fit.

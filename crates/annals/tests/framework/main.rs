@@ -14,6 +14,7 @@ mod hammer;
 mod idempotent;
 mod kept;
 mod load;
+mod locked_types;
 mod model;
 mod overbooking;
 mod reading;

@@ -105,13 +105,14 @@ fn country() -> Value {
 
 #[test]
 fn a_schema_is_that_of_the_data_as_written() {
-    let whole = |format| json!({ "type": "integer", "format": format, "minimum": 0 });
+    let whole = json!({ "type": "integer", "format": "uint32", "minimum": 0, "x-type": "u32" });
+    let flag = json!({ "type": "boolean", "x-type": "bool" });
     let text = |text| json!({ "type": "string", "description": text });
     let schema = schema_of("Placed");
     let expected = json!({
         "type": "object",
         "properties": {
-            "customerId": whole("uint32"),
+            "customerId": whole,
             "lines": { "type": "array", "items": { "title": "Item" } },
             "first": { "title": "Item" },
             "address": {
@@ -119,12 +120,13 @@ fn a_schema_is_that_of_the_data_as_written() {
                 "description": "With one, which has another one in it.",
                 "properties": { "street": text("Where the post goes."), "country": country() },
                 "required": ["street"],
+                "x-type": "Address",
             },
-            "gift": { "type": "boolean" },
-            "number": whole("uint32"),
-            "shown": { "type": "boolean" },
-            "total": { "title": "f64 with in_cents" },
-            "note": { "type": ["string", "null"] },
+            "gift": flag,
+            "number": whole,
+            "shown": flag,
+            "total": { "x-with": "f64 with in_cents" },
+            "note": { "type": ["string", "null"], "x-type": "String" },
             "byName": { "title": "BTreeMap<String, Item>" },
         },
         "required": ["customerId", "lines", "address", "byName"],
