@@ -58,7 +58,8 @@ impl<'a> Describer<'a> {
                 let title = format!("{} with {with}", written(ty.to_token_stream()));
                 Some(self.leaf(&quote! { ::annals::__private::written_with(#title) }))
             }
-            None => Some(self.described(ty, serde.is_flat)),
+            None if serde.is_flat => Some(self.described(ty, Place::Flat)),
+            None => Some(self.described(ty, Place::Own)),
         };
         let described = described.map(|described| {
             let described = described.to_string();
@@ -73,26 +74,29 @@ impl<'a> Describer<'a> {
 
     /// The type to describe in place of `ty`: lists and options stay what they are, whatever is
     /// in them.
-    fn described(&mut self, ty: &Type, is_flat: bool) -> TokenStream {
+    fn described(&mut self, ty: &Type, place: Place) -> TokenStream {
         match container(ty) {
             Some((Container::Option, inner)) => {
-                let inner = self.described(inner, is_flat);
+                let inner = self.described(inner, place.perhaps());
                 quote! { ::core::option::Option<#inner> }
             }
             Some((Container::Vec, inner)) => {
-                let inner = self.described(inner, false);
+                let inner = self.described(inner, Place::Own);
                 quote! { ::std::vec::Vec<#inner> }
             }
-            Some((Container::Box, inner)) => self.described(inner, is_flat),
+            Some((Container::Box, inner)) => self.described(inner, place),
             None => {
                 let ty = with_name(ty.to_token_stream(), self.whole);
-                // The title of what is flattened would be that of the whole.
-                let title = (!is_flat).then(|| written(ty.clone()));
-                let title = title.map_or_else(|| quote! { None }, |title| quote! { Some(#title) });
+                let title = written(ty.clone());
+                let how = match place {
+                    Place::Own => quote! { titled(#title) },
+                    Place::Flat => quote! { flattened(#title, false) },
+                    Place::FlatPerhaps => quote! { flattened(#title, true) },
+                };
                 self.leaf(&quote! {
                     #[allow(unused_imports, reason = "either of them is used")]
                     use ::annals::__private::{Described as _, Opaque as _};
-                    (&::annals::__private::FieldType::<#ty>::titled(#title)).describe(generator)
+                    (&::annals::__private::FieldType::<#ty>::#how).describe(generator)
                 })
             }
         }
@@ -124,6 +128,26 @@ impl<'a> Describer<'a> {
             }
         });
         leaf.into_token_stream()
+    }
+}
+
+/// Where the fields of a type are.
+#[derive(Clone, Copy)]
+enum Place {
+    Own,
+    /// Flattened into those of the whole.
+    Flat,
+    /// The same, if they are there.
+    FlatPerhaps,
+}
+
+impl Place {
+    /// Of what stands in an option that is here.
+    fn perhaps(self) -> Self {
+        match self {
+            Self::Own => Self::Own,
+            Self::Flat | Self::FlatPerhaps => Self::FlatPerhaps,
+        }
     }
 }
 

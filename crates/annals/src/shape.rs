@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::schema::canonical::{TYPE, WITH};
+use crate::schema::canonical::{DESCRIBED, FLATTENED, PERHAPS, TYPE, WITH};
 
 /// The schema of what a hidden shadow describes.
 ///
@@ -53,15 +53,36 @@ pub fn written_with(title: &str) -> Schema {
 /// the method of what stands there; if not, [`Opaque`], for which another reference is needed.
 #[derive(Debug)]
 pub struct FieldType<T> {
-    title: Option<&'static str>,
+    title: &'static str,
+    place: Place,
     of: PhantomData<fn() -> T>,
 }
 
+/// Where the fields of a type are.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// In a value of their own.
+    Own,
+    /// Flattened into those of the whole.
+    Flat { perhaps: bool },
+}
+
 impl<T> FieldType<T> {
-    /// The type as it is written; no title when it is flattened into something else.
+    /// The type as it is written.
     #[must_use]
-    pub fn titled(title: Option<&'static str>) -> Self {
-        Self { title, of: PhantomData }
+    pub fn titled(title: &'static str) -> Self {
+        Self { title, place: Place::Own, of: PhantomData }
+    }
+
+    /// The same, flattened into the whole, if it is there.
+    #[must_use]
+    pub fn flattened(title: &'static str, perhaps: bool) -> Self {
+        Self { title, place: Place::Flat { perhaps }, of: PhantomData }
+    }
+
+    /// The keyword for its name when it is flattened: one for each, for they meet in one schema.
+    fn flattened_as(&self) -> String {
+        format!("{FLATTENED}{}", self.title)
     }
 }
 
@@ -75,9 +96,12 @@ pub trait Described {
 impl<T: JsonSchema> Described for FieldType<T> {
     fn describe(&self, generator: &mut SchemaGenerator) -> Schema {
         let mut schema = generator.subschema_for::<T>();
-        let keywords = schema.as_object_mut().filter(|keywords| !keywords.is_empty());
-        if let (Some(title), Some(keywords)) = (self.title, keywords) {
-            keywords.insert(TYPE.to_owned(), title.into());
+        let (keyword, value) = match self.place {
+            Place::Own => (TYPE.to_owned(), self.title),
+            Place::Flat { .. } => (self.flattened_as(), DESCRIBED),
+        };
+        if let Some(keywords) = schema.as_object_mut().filter(|keywords| !keywords.is_empty()) {
+            keywords.insert(keyword, value.into());
         }
         schema
     }
@@ -91,6 +115,10 @@ pub trait Opaque {
 
 impl<T> Opaque for &FieldType<T> {
     fn describe(&self, _: &mut SchemaGenerator) -> Schema {
-        self.title.map_or_else(|| Schema::from(true), opaque)
+        let Place::Flat { perhaps } = self.place else { return opaque(self.title) };
+        let mut schema = Schema::default();
+        let value = if perhaps { PERHAPS.into() } else { true.into() };
+        schema.insert(self.flattened_as(), value);
+        schema
     }
 }

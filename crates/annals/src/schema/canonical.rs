@@ -10,6 +10,13 @@ pub(crate) const TYPE: &str = "x-type";
 /// The keyword with the names of the functions that write and read a field instead of its type.
 pub(crate) const WITH: &str = "x-with";
 
+/// What stands before the name of a type in the keyword which says that it is flattened into the
+/// whole. The value is true when only its name is known, [`PERHAPS`] when that may also be
+/// missing, and [`DESCRIBED`], which is in no lock, when the whole has its fields.
+pub(crate) const FLATTENED: &str = "x-flattened/";
+pub(crate) const PERHAPS: &str = "perhaps";
+pub(crate) const DESCRIBED: &str = "described";
+
 /// What explains a schema, and says nothing about the data.
 const EXPLANATIONS: [&str; 9] = [
     "$comment",
@@ -83,13 +90,17 @@ fn sorted(names: &[Value]) -> Value {
 pub(crate) fn without_types(schema: &Value) -> Value {
     match schema {
         Value::Object(keywords) => {
-            let kept =
-                keywords.iter().filter(|(keyword, name)| *keyword != TYPE || !name.is_string());
+            let kept = keywords.iter().filter(|(keyword, value)| !names_described(keyword, value));
             kept.map(|(keyword, value)| (keyword.clone(), without_types(value))).collect()
         }
         Value::Array(several) => several.iter().map(without_types).collect(),
         other => other.clone(),
     }
+}
+
+/// What has another value than these is a field of that name.
+fn names_described(keyword: &str, value: &Value) -> bool {
+    keyword == TYPE && value.is_string() || keyword.starts_with(FLATTENED) && *value == DESCRIBED
 }
 
 #[cfg(test)]

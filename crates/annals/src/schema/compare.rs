@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::canonical::{TYPE, WITH, without_types};
+use super::canonical::{DESCRIBED, FLATTENED, TYPE, WITH, without_types};
 use super::words::{Alternative, in_words, is_anything, is_named, is_of_type, text};
 
 /// What has changed at one place of a shape, so that older events would not be read as they were
@@ -145,6 +145,7 @@ impl<'a> Comparison<'a> {
         let (before, now) = (of(old), of(new));
         let had = |name: &str| before.is_some_and(|before| before.contains_key(name));
         let has = |name: &str| now.and_then(|now| now.get(name));
+        let gets_schema = self.flattened(path, old, new);
         let others = |keywords: &'a Keywords| {
             keywords.get("additionalProperties").or_else(|| keywords.get("unevaluatedProperties"))
         };
@@ -157,14 +158,23 @@ impl<'a> Comparison<'a> {
         }
         for (name, is) in now.into_iter().flatten().filter(|(name, _)| is_required(new, name)) {
             let place = joined(path, name);
-            if !had(name) {
-                self.note(&place, format!("is new, and required: {}", in_words(is)));
-            } else if !is_required(old, name) {
+            if had(name) && !is_required(old, name) {
                 self.note(&place, "is required now, and was not".to_owned());
+            } else if !had(name) && !gets_schema {
+                self.note(&place, format!("is new, and required: {}", in_words(is)));
+            }
+        }
+        if let Some(was) = others(old).filter(|others| others.is_object()) {
+            for (name, is) in now.into_iter().flatten().filter(|(name, _)| !had(name)) {
+                self.compare(&joined(path, name), was, is);
             }
         }
         match (others(old), others(new)) {
-            (Some(Value::Bool(false)), _) | (_, None | Some(Value::Bool(true))) => {}
+            (Some(Value::Bool(false)), _) | (_, Some(Value::Bool(true))) | (None, None) => {}
+            (Some(was), None) => {
+                let was = in_words(was);
+                self.note(path, format!("could have any fields, each {was}, and loses them now"));
+            }
             (Some(was @ Value::Object(_)), Some(is)) => self.compare(&joined(path, "*"), was, is),
             (_, Some(Value::Bool(false))) => {
                 self.note(path, "refuses unknown fields now".to_owned());
@@ -176,15 +186,63 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// What is flattened and known by its name only. Whether it has a schema now, so that its
+    /// fields are new among those of the whole and always were there.
+    fn flattened(&mut self, path: &str, old: &Keywords, new: &Keywords) -> bool {
+        let mut gets_schema = false;
+        for (keyword, was) in old {
+            let Some(name) = keyword.strip_prefix(FLATTENED) else { continue };
+            match new.get(keyword) {
+                None => self.note(path, format!("`{name}` is no longer flattened into it")),
+                Some(is) if *was == true => gets_schema |= *is == DESCRIBED,
+                Some(is) if *is == true => {
+                    self.note(path, format!("`{name}`, flattened into it, is required now"));
+                }
+                Some(_) => {}
+            }
+        }
+        for (keyword, is) in new {
+            let Some(name) = keyword.strip_prefix(FLATTENED) else { continue };
+            if *is == true && !old.contains_key(keyword) {
+                let what =
+                    format!("`{name}` is flattened into it now, of which only the name is known");
+                self.note(path, what);
+            }
+        }
+        gets_schema
+    }
+
     fn items(&mut self, path: &str, old: &'a Keywords, new: &'a Keywords) {
         let place = format!("{path}[]");
         if let (Some(was), Some(is)) = (old.get("items"), new.get("items")) {
             self.compare(&place, was, is);
         }
         let firsts = |keywords: &'a Keywords| keywords.get("prefixItems").and_then(Value::as_array);
-        let (Some(before), Some(now)) = (firsts(old), firsts(new)) else { return };
-        for (n, (was, is)) in before.iter().zip(now).enumerate() {
-            self.compare(&format!("{path}[{n}]"), was, is);
+        let nth = |n: usize| format!("{path}[{n}]");
+        match (firsts(old), firsts(new)) {
+            (Some(before), Some(now)) => {
+                for (n, (was, is)) in before.iter().zip(now).enumerate() {
+                    self.compare(&nth(n), was, is);
+                }
+            }
+            (Some(before), None) => {
+                let Some(is) = new.get("items") else {
+                    return self
+                        .note(path, "had a type at each place, and has none now".to_owned());
+                };
+                for (n, was) in before.iter().enumerate() {
+                    self.compare(&nth(n), was, is);
+                }
+            }
+            (None, Some(now)) => {
+                let Some(was) = old.get("items") else {
+                    return self.note(path, "could hold anything at each place".to_owned());
+                };
+                for (n, is) in now.iter().enumerate() {
+                    self.compare(&nth(n), was, is);
+                }
+            }
+            (None, None) => {}
         }
     }
 
@@ -209,7 +267,9 @@ impl<'a> Comparison<'a> {
             TYPE,
         ];
         for (keyword, is) in new {
-            let known = KNOWN.contains(&keyword.as_str()) || is.is_number();
+            let known = KNOWN.contains(&keyword.as_str())
+                || keyword.starts_with(FLATTENED)
+                || is.is_number();
             if !known && old.get(keyword) != Some(&without_types(is)) {
                 self.note(path, format!("`{keyword}` has changed"));
             }

@@ -1,5 +1,7 @@
 //! What the lock sees of changes to the types of fields, and to how they are written.
 
+use std::collections::BTreeMap;
+
 use annals::Event;
 use annals::schema::{Lock, Schema};
 use schemars::JsonSchema;
@@ -116,4 +118,66 @@ fn a_type_known_by_its_name_gets_a_schema_and_another_type_does_not_stand_for_it
 fn the_name_of_a_type_with_a_schema_is_in_no_lock() {
     let lock = Schema::new().with::<described::OrderEvent>().locked(&Lock::new()).to_json();
     assert!(!lock.contains("Moment"), "{lock}");
+}
+
+program!(mapped { by_name: BTreeMap<String, String>, any: BTreeMap<String, serde_json::Value> });
+program!(
+    mapped_no_more { by_name: Names, any: Names }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    pub(super) struct Names { color: Option<u32> }
+);
+program!(paired { pair: (String, u32) });
+program!(listed { pair: Vec<u32> });
+program!(listed_somehow { pair: Vec<serde_json::Value> });
+
+#[test]
+fn a_map_does_not_become_a_struct_nor_a_tuple_a_list() {
+    let unmapped = between::<mapped::OrderEvent, mapped_no_more::OrderEvent>();
+    assert_eq!(
+        unmapped,
+        [
+            "any: could have any fields, each anything, and loses them now",
+            "by_name.color: was a text, and is a whole number or null (uint32) now",
+            "by_name: could have any fields, each a text, and loses them now",
+        ]
+    );
+    let listed = between::<paired::OrderEvent, listed::OrderEvent>();
+    assert_eq!(listed, ["pair[0]: was a text, and is a whole number (uint32) now"]);
+    assert_eq!(between::<paired::OrderEvent, listed_somehow::OrderEvent>(), NONE);
+    assert_eq!(between::<listed::OrderEvent, paired::OrderEvent>().len(), 3);
+}
+
+program!(bare { by: String });
+program!(
+    flat { by: String, #[serde(flatten)] geo: Geo }
+    #[derive(Serialize, Deserialize)] pub(super) struct Geo { longitude: f32 }
+);
+program!(
+    flat_twice { by: String, #[serde(flatten)] geo: Geo, #[serde(flatten)] more: More }
+    #[derive(Serialize, Deserialize)] pub(super) struct Geo { longitude: f32 }
+    #[derive(Serialize, Deserialize)] pub(super) struct More { height: f32 }
+);
+program!(
+    flat_perhaps { by: String, #[serde(flatten)] geo: Option<Geo> }
+    #[derive(Serialize, Deserialize)] pub(super) struct Geo { longitude: f32 }
+);
+program!(
+    flat_described { by: String, #[serde(flatten)] geo: Geo }
+    #[derive(Serialize, Deserialize, JsonSchema)] pub(super) struct Geo { longitude: f32 }
+);
+
+#[test]
+fn what_is_flattened_is_known_by_its_name() {
+    let added = between::<bare::OrderEvent, flat::OrderEvent>();
+    assert_eq!(added, [": `Geo` is flattened into it now, of which only the name is known"]);
+    let gone = between::<flat::OrderEvent, bare::OrderEvent>();
+    assert_eq!(gone, [": `Geo` is no longer flattened into it"]);
+    let more = between::<flat::OrderEvent, flat_twice::OrderEvent>();
+    assert_eq!(more, [": `More` is flattened into it now, of which only the name is known"]);
+    assert_eq!(between::<flat_twice::OrderEvent, flat_twice::OrderEvent>(), NONE);
+    assert_eq!(between::<flat::OrderEvent, flat_described::OrderEvent>(), NONE);
+    assert_eq!(between::<bare::OrderEvent, flat_perhaps::OrderEvent>(), NONE);
+    assert_eq!(between::<flat::OrderEvent, flat_perhaps::OrderEvent>(), NONE);
+    assert_eq!(between::<flat_perhaps::OrderEvent, flat::OrderEvent>().len(), 1);
+    assert_eq!(between::<flat_described::OrderEvent, flat::OrderEvent>().len(), 2);
 }
