@@ -181,3 +181,54 @@ fn what_is_flattened_is_known_by_its_name() {
     assert_eq!(between::<flat_perhaps::OrderEvent, flat::OrderEvent>().len(), 1);
     assert_eq!(between::<flat_described::OrderEvent, flat::OrderEvent>().len(), 2);
 }
+
+program!(
+    bare_variants { how: How, last: Option<How>, by: Means }
+    #[derive(Serialize, Deserialize, JsonSchema)] pub(super) enum How { Post, Van }
+    #[derive(Serialize, Deserialize, JsonSchema)] pub(super) enum Means { Post, Van, Ship { name: String } }
+);
+program!(
+    explained_variants { how: How, last: Option<How>, by: Means }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    pub(super) enum How {
+        /// By a horse.
+        Post,
+        Van,
+    }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    pub(super) enum Means {
+        Post,
+        /// As fast as it may go.
+        Van,
+        /// Slowly.
+        Ship { name: String }
+    }
+);
+program!(
+    explained_all { how: How, last: Option<How>, by: Means }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    pub(super) enum How {
+        /// As fast as it may go.
+        Van,
+        /// By a horse.
+        Post,
+    }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    pub(super) enum Means {
+        /// By a horse.
+        Post,
+        /// As fast as it may go.
+        Van,
+        Ship { name: String }
+    }
+);
+
+#[test]
+fn a_comment_on_a_variant_changes_nothing() {
+    let lock = |schema: Schema| schema.locked(&Lock::new()).to_json();
+    let bare = lock(Schema::new().with::<bare_variants::OrderEvent>());
+    assert_eq!(lock(Schema::new().with::<explained_variants::OrderEvent>()), bare);
+    assert_eq!(lock(Schema::new().with::<explained_all::OrderEvent>()), bare);
+    assert_eq!(between::<bare_variants::OrderEvent, explained_all::OrderEvent>(), NONE);
+    assert_eq!(between::<explained_variants::OrderEvent, bare_variants::OrderEvent>(), NONE);
+}
