@@ -21,6 +21,7 @@ use crate::attribute::{
     serde_attrs, set_once,
 };
 use crate::described::{Describer, with_name};
+use crate::written::written;
 
 /// As `annals_core::EventType::BYTES_MAX`.
 const TYPE_BYTES_MAX: usize = 256;
@@ -365,11 +366,14 @@ fn shapes(whole: &Ident, types: &[EventType<'_>]) -> (TokenStream, TokenStream) 
         let shadow = format_ident!("__Described{}", variant.ident.unraw());
         let serde: Vec<_> = serde_attrs(&variant.attrs).collect();
         describer.describe(&shadow, &serde, &variant.fields);
+        let fields = shadow_fields(&variant.fields);
+        let written = written(quote! { #(#serde)* #fields });
         shapes.extend(quote! {
             ::annals::EventShape {
                 name: #name,
                 schema_version: #schema_version,
                 schema: ::annals::__private::schema_of::<#shadow>,
+                written: #written,
             },
         });
     }

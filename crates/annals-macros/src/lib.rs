@@ -64,11 +64,13 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 ///
 /// A snapshot is used by the program whose fold is the one it was made with, and by no other. The
 /// fold is known by what the macros see: the fields of the state, the schemas, names and versions
-/// of the events, the types and versions that are upcast, and the code of the `impl Apply`. What
-/// the types of the fields are made of is seen if they implement `schemars::JsonSchema`.
+/// of the events, serde's attributes on their fields, the types and versions that are upcast, and
+/// the code of the `impl Apply`. What the types of the fields are made of is seen if they
+/// implement `schemars::JsonSchema`.
 ///
-/// They cannot see into functions that `apply` calls, into the closures of upcasters, or into
-/// types without a schema. Whoever changes what one of those does to a state writes
+/// They cannot see into functions that `apply` calls or that serde's attributes name, into the
+/// closures of upcasters, or into types without a schema; nor what a `#[cfg(..)]` or a constant
+/// within `apply` comes to. Whoever changes what one of those does to a state writes
 /// `snapshot(version = 2)`, then 3, and so on: no snapshot made before is used again.
 #[proc_macro_derive(Aggregate, attributes(aggregate))]
 pub fn derive_aggregate(input: TokenStream) -> TokenStream {

@@ -147,6 +147,9 @@ pub struct EventShape {
     pub schema_version: u32,
     /// What the data look like.
     pub schema: fn() -> schemars::Schema,
+    /// Its fields as they are written in the program, with serde's attributes: what its schema
+    /// does not say, such as which default they have.
+    pub written: &'static str,
 }
 
 /// The events that a stored one stands for, in order.

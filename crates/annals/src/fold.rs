@@ -4,7 +4,6 @@
 use schemars::Schema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
 use crate::execute::how::hash_of;
 use crate::schema::canonical::canonical;
@@ -63,15 +62,16 @@ pub fn fold_of<A: Aggregate + Folded<A::Event>>(state: &StateShape) -> String {
     let described = |schema: fn() -> Schema| canonical(schema().as_value());
     let events = A::Event::SHAPES
         .iter()
-        .map(|shape| json!([shape.name, shape.schema_version, described(shape.schema)]));
-    let seen = json!({
-        "state": state.written,
-        "fields": state.described.iter().copied().map(described).collect::<Value>(),
-        "events": events.collect::<Value>(),
-        "upcasters": A::Event::upcasters().routes(),
-        "apply": A::APPLY,
-        "unknown": A::UNKNOWN == UnknownTypes::Skip,
-        "version": state.version,
-    });
-    hash_of(&seen.to_string())
+        .map(|shape| (shape.name, shape.schema_version, described(shape.schema), shape.written));
+    // No map: in what order it is written is up to whatever else is in the program.
+    let seen = (
+        state.written,
+        state.described.iter().copied().map(described).collect::<Vec<_>>(),
+        events.collect::<Vec<_>>(),
+        A::Event::upcasters().routes(),
+        A::APPLY,
+        A::UNKNOWN == UnknownTypes::Skip,
+        state.version,
+    );
+    hash_of(&serde_json::to_string(&seen).expect("schemas and texts are JSON"))
 }

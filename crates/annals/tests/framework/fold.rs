@@ -89,6 +89,24 @@ program!(
     { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
 );
 program!(
+    other_default, [snapshot], Terms { days: u8 },
+    AccountEvent { Paid { amount: u64, #[serde(default = "standard_fee")] _fee: u64 } }, Upcasters::new(),
+    Account { pub(super) paid: u64, pub(super) terms: Terms },
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
+);
+program!(
+    no_default, [snapshot], Terms { days: u8 },
+    AccountEvent { Paid { amount: u64, #[serde(default)] _fee: u64 } }, Upcasters::new(),
+    Account { pub(super) paid: u64, pub(super) terms: Terms },
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
+);
+program!(
+    other_alias, [snapshot], Terms { days: u8 },
+    AccountEvent { Paid { #[serde(alias = "sum")] amount: u64 } }, Upcasters::new(),
+    Account { pub(super) paid: u64, pub(super) terms: Terms },
+    { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
+);
+program!(
     other_upcasters, [snapshot], Terms { days: u8 }, AccountEvent { Paid { amount: u64 } },
     Upcasters::new().rename("Deposited", "Paid"),
     Account { pub(super) paid: u64, pub(super) terms: Terms },
@@ -107,6 +125,10 @@ program!(
     { fn apply(&mut self, AccountEvent::Paid { amount, .. }: AccountEvent) { self.paid += amount; } }
 );
 
+fn standard_fee() -> u64 {
+    5
+}
+
 fn fold<A: Aggregate>() -> String {
     (A::SNAPSHOT.expect("the derive says so").fold)()
 }
@@ -118,6 +140,9 @@ fn a_changed_fold_is_another_fold() {
     assert_eq!(first, fold::<first::Account>());
     let others = [
         ("events", fold::<other_event::Account>()),
+        ("alias", fold::<other_alias::Account>()),
+        ("default of a field", fold::<other_default::Account>()),
+        ("no default", fold::<no_default::Account>()),
         ("apply", fold::<other_apply::Account>()),
         ("attribute", fold::<other_attribute::Account>()),
         ("nested", fold::<other_nested::Account>()),
