@@ -52,7 +52,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         let key = key.as_ref()?;
         Some(quote! { (#key, &self.#member) })
     });
-    let checks = checks(&model);
+    let checks = checks(name, &model);
     let constructor = constructor(input, &model);
     Ok(quote! {
         #checks
@@ -202,8 +202,9 @@ fn parse_tag_key(pair: &ParseNestedMeta<'_>) -> Result<LitStr> {
     Ok(key)
 }
 
-/// What only the compiler can see: that the types named are types of the events.
-fn checks(model: &Model<'_>) -> TokenStream {
+/// What only the compiler can see: that the types named are types of the events, and that there
+/// are events with the tags.
+fn checks(name: &Ident, model: &Model<'_>) -> TokenStream {
     let event = &model.event;
     let shown = quote!(#event).to_string().replace(' ', "");
     // For a variant that is not there, the compiler knows the one that was meant.
@@ -230,6 +231,7 @@ fn checks(model: &Model<'_>) -> TokenStream {
             );
         }
     });
+    let tagged = tagged(name, model);
     quote! {
         const _: () = {
             #[allow(
@@ -242,8 +244,34 @@ fn checks(model: &Model<'_>) -> TokenStream {
                 #(#variants)*
             }
             #(#stored)*
+            #tagged
         };
     }
+}
+
+/// That one of the types has each tag at least. A type that has it not may be an old one.
+fn tagged(name: &Ident, model: &Model<'_>) -> TokenStream {
+    let event = &model.event;
+    let types: Vec<_> = model.types.iter().map(TypeName::stored).collect();
+    let keys = model.fields.iter().filter_map(|field| field.key.as_ref());
+    let checks = keys.map(|key| {
+        let text = key.value();
+        let fault = format!(
+            "no event that `{name}` is folded from is tagged with {text:?}, so that it would find \
+             none; mend the key, or write `#[event(tag = {text:?})]` above a field of theirs"
+        );
+        quote_spanned! { key.span() =>
+            const _: () = ::core::assert!(
+                ::annals::__private::is_tagged(
+                    <#event as ::annals::Event>::SHAPES,
+                    &[#(#types),*],
+                    #key,
+                ),
+                #fault
+            );
+        }
+    });
+    checks.collect()
 }
 
 /// `of(..)`: with these values of the tags, before any event.

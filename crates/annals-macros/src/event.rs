@@ -362,7 +362,8 @@ fn decoding(types: &[EventType<'_>]) -> (TokenStream, TokenStream) {
 fn shapes(whole: &Ident, types: &[EventType<'_>]) -> (TokenStream, TokenStream) {
     let mut describer = Describer::new(whole);
     let mut shapes = TokenStream::new();
-    for EventType { variant, name, schema_version, .. } in types {
+    for EventType { variant, name, schema_version, tagged } in types {
+        let keys = tagged.iter().flat_map(|field| &field.keys);
         let shadow = format_ident!("__Described{}", variant.ident.unraw());
         let serde: Vec<_> = serde_attrs(&variant.attrs).collect();
         describer.describe(&shadow, &serde, &variant.fields);
@@ -374,6 +375,7 @@ fn shapes(whole: &Ident, types: &[EventType<'_>]) -> (TokenStream, TokenStream) 
                 schema_version: #schema_version,
                 schema: ::annals::__private::schema_of::<#shadow>,
                 written: #written,
+                tags: &[#(#keys),*],
             },
         });
     }

@@ -94,7 +94,9 @@ pub fn fold(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// `#[model(event = CourseEvent, types(CourseDefined, StudentSubscribed))]` says which events it
 /// is folded from, by their variants; without `types` all of the enum. A type that is stored
 /// under another name than its variant is named in quotes. On a field, `#[model(tag = "course")]`
-/// restricts them to those tagged `course:` with the field's value. How an event changes the
+/// restricts them to those tagged `course:` with the field's value: a tag that a field of one of
+/// those events makes. (A model of tags that are given where an event is recorded is written by
+/// hand.) How an event changes the
 /// state is yours to say, with `impl Apply<CourseEvent> for Places`.
 #[proc_macro_derive(DecisionModel, attributes(model))]
 pub fn derive_decision_model(input: TokenStream) -> TokenStream {

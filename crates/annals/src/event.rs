@@ -150,6 +150,8 @@ pub struct EventShape {
     /// Its fields as they are written in the program, with serde's attributes: what its schema
     /// does not say, such as which default they have.
     pub written: &'static str,
+    /// The keys of the tags that its fields make.
+    pub tags: &'static [&'static str],
 }
 
 /// The events that a stored one stands for, in order.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 use crate::{Event, Upcasters};
 
-pub use crate::decision::derived::{is_stored_as, query};
+pub use crate::decision::derived::{is_stored_as, is_tagged, query};
 pub use crate::fold::{Folded, Kept, StateShape, fold_of, snapshotting};
 pub use crate::shape::{Described, FieldType, Opaque, opaque, schema_of, written_with};
 pub use {schemars, serde};

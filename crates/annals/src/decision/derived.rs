@@ -33,6 +33,32 @@ pub const fn is_stored_as(shapes: &[EventShape], name: &str) -> bool {
     false
 }
 
+/// Whether one of these types, of all when none are named, has a tag with this key; at compile
+/// time.
+#[must_use]
+pub const fn is_tagged(shapes: &[EventShape], types: &[&str], key: &str) -> bool {
+    let mut n = 0;
+    while n < shapes.len() {
+        let is_meant = types.is_empty() || contains(types, shapes[n].name);
+        if is_meant && contains(shapes[n].tags, key) {
+            return true;
+        }
+        n += 1;
+    }
+    false
+}
+
+const fn contains(texts: &[&str], text: &str) -> bool {
+    let mut n = 0;
+    while n < texts.len() {
+        if same(texts[n].as_bytes(), text.as_bytes()) {
+            return true;
+        }
+        n += 1;
+    }
+    false
+}
+
 const fn same(a: &[u8], b: &[u8]) -> bool {
     let mut n = 0;
     while n < a.len() && n < b.len() {
