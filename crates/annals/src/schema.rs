@@ -52,7 +52,7 @@ use crate::upcast::{End, Routes};
 use crate::{Event, UnknownTypes};
 
 use canonical::without_types;
-use lock::{Shapes, Written};
+use lock::{Shapes, TagKeys, Written};
 
 pub use breaking::Breaking;
 pub use compare::Change;
@@ -64,6 +64,7 @@ pub use lock::Lock;
 #[derive(Clone, Default)]
 pub struct Schema {
     events: Shapes,
+    tags: TagKeys,
     upcasters: Upcasters,
     routes: Routes,
     enums: Vec<Enum>,
@@ -102,6 +103,7 @@ impl Schema {
                 shape.name,
                 shape.schema_version
             );
+            self.tags.add(shape.name, shape.schema_version, shape.tags.iter().copied());
         }
         self.upcasters = self.upcasters.and(E::upcasters());
         self.routes = self.upcasters.routes();
@@ -118,7 +120,8 @@ impl Schema {
     /// Its text, the same each time: for `annals schema check --current`.
     #[must_use]
     pub fn to_json(&self) -> String {
-        Written { events: self.events.clone(), upcasters: self.routes.clone() }.to_json()
+        let Self { events, tags, routes, .. } = self.clone();
+        Written { events, tags, upcasters: routes }.to_json()
     }
 
     /// Reads the text of a schema. One that was read knows no more than what is written there: it
@@ -127,15 +130,16 @@ impl Schema {
     /// # Errors
     /// When it is not the JSON of a schema.
     pub fn from_json(text: &str) -> serde_json::Result<Self> {
-        let Written { events, upcasters } = Written::from_json(text)?;
-        Ok(Self { events, routes: upcasters, ..Self::default() })
+        let Written { events, tags, upcasters } = Written::from_json(text)?;
+        Ok(Self { events, tags, routes: upcasters, ..Self::default() })
     }
 
     /// Whether everything that was ever stored in a locked shape can be read, as it was meant.
     ///
     /// A shape may gain fields that are not required, become wider, or get a schema where only the
     /// name of a type was known. Whatever else changes is another shape and needs another schema
-    /// version, to which an upcaster leads. What it says is not looked at.
+    /// version, to which an upcaster leads. What it says is not looked at. Tags may come to a
+    /// shape, and none may go from it.
     ///
     /// # Errors
     /// All that stands against it, each with what to do.
@@ -151,11 +155,14 @@ impl Schema {
         let locked = lock.events.iter().filter_map(|(event_type, version, schema)| {
             match self.events.get(event_type, version) {
                 Some(now) => {
+                    let lost = self.lost_tags(lock, event_type, version);
                     let changes = compare::changes(schema, now);
-                    let is_broken = !changes.is_empty();
-                    is_broken.then(|| {
-                        Breaking::changed(event_type, version, schema, &without_types(now), changes)
-                    })
+                    if changes.is_empty() {
+                        let is_broken = !lost.is_empty();
+                        return is_broken.then(|| Breaking::untagged(event_type, version, &lost));
+                    }
+                    let now = without_types(now);
+                    Some(Breaking::changed(event_type, version, schema, &now, changes, &lost))
                 }
                 None => self.check_way(event_type, version, schema),
             }
@@ -170,6 +177,12 @@ impl Schema {
             }
         }
         if breaking.is_empty() { Ok(()) } else { Err(breaking) }
+    }
+
+    /// The keys of tags that a locked shape has, and what the program writes in it has not.
+    fn lost_tags<'a>(&self, lock: &'a Lock, event_type: &str, version: u32) -> Vec<&'a str> {
+        let has = |key: &&str| self.tags.of(event_type, version).any(|now| now == *key);
+        lock.tags.of(event_type, version).filter(|key| !has(key)).collect()
     }
 
     /// What stands against the way from a shape that the program no longer writes.
@@ -205,6 +218,8 @@ impl Schema {
         let mut locked = lock.clone();
         for (event_type, version, schema) in self.events.iter() {
             locked.events.insert(event_type, version, &without_types(schema));
+            locked.tags.remove(event_type, version);
+            locked.tags.add(event_type, version, self.tags.of(event_type, version));
         }
         locked
     }

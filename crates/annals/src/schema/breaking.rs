@@ -44,8 +44,10 @@ impl Breaking {
         version: u32,
         old: &Value,
         new: &Value,
-        changes: Vec<Change>,
+        mut changes: Vec<Change>,
+        lost_tags: &[&str],
     ) -> Self {
+        changes.extend(lost_tags.iter().map(|key| Change::untagged(key)));
         let mut text = format!("{event_type}: version {version} is locked, and has changed:\n");
         for Change { path, what } in &changes {
             let place = if path.is_empty() { "the data" } else { path };
@@ -59,6 +61,25 @@ impl Breaking {
              enum what becomes of the others:\n{}",
             upcaster(event_type, version, old, new)
         );
+        Self { changes, ..Self::of(event_type, version, text) }
+    }
+
+    /// A shape lacks tags that it had.
+    pub(super) fn untagged(event_type: &str, version: u32, keys: &[&str]) -> Self {
+        let next = version.saturating_add(1);
+        let mut text = format!("{event_type}: version {version} is locked, and has lost tags:\n");
+        for key in keys {
+            let _ = writeln!(text, "  - `{key}`");
+        }
+        let _ = write!(
+            text,
+            "What asks for one of them would find the events that are stored, and none that is \
+             recorded from now on. Write `#[event(tag = \"..\")]` above a field again; or, when \
+             nothing asks for it any more, give what is written now a version of its own, \
+             `#[event(version = {next})]` above the variant, with an upcaster that changes \
+             nothing:\n\n    .upcast({event_type:?}, {version}, |_| {{}})\n"
+        );
+        let changes = keys.iter().map(|key| Change::untagged(key)).collect();
         Self { changes, ..Self::of(event_type, version, text) }
     }
 

@@ -19,6 +19,12 @@ pub struct Change {
     pub what: String,
 }
 
+impl Change {
+    pub(super) fn untagged(key: &str) -> Self {
+        Self { path: String::new(), what: format!("has no tag `{key}` any more") }
+    }
+}
+
 /// What changed from an older shape to a newer one; nothing, when all that fits the older also
 /// fits the newer and no part of it is lost. Both are canonical.
 pub(crate) fn changes(old: &Value, new: &Value) -> Vec<Change> {

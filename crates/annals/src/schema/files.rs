@@ -85,9 +85,13 @@ pub(super) fn read_lock(
 fn out_of_date(name: &impl std::fmt::Display, lock: &Lock, locked: &Lock) -> String {
     let mut text = format!("{name} does not have what the program writes:\n");
     for (event_type, version, schema) in locked.events.iter() {
+        let tags = |lock: &Lock| -> Vec<String> {
+            lock.tags.of(event_type, version).map(str::to_owned).collect()
+        };
         let what = match lock.events.get(event_type, version) {
             None => "is new",
             Some(before) if before != schema => "has become wider",
+            Some(_) if tags(lock) != tags(locked) => "has more tags",
             Some(_) => continue,
         };
         text.push_str(&format!("  - {event_type} version {version} {what}\n"));

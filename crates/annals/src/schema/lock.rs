@@ -1,6 +1,6 @@
 //! The lock: every shape that events were ever stored in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,17 +41,56 @@ impl Shapes {
     }
 }
 
+/// The keys of the tags that events have, by their type and schema version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct TagKeys(BTreeMap<String, BTreeMap<u32, BTreeSet<String>>>);
+
+impl TagKeys {
+    pub(crate) fn of(&self, event_type: &str, version: u32) -> impl Iterator<Item = &str> {
+        let keys = self.0.get(event_type).and_then(|versions| versions.get(&version));
+        keys.into_iter().flatten().map(String::as_str)
+    }
+
+    pub(crate) fn add<'a>(
+        &mut self,
+        event_type: &str,
+        version: u32,
+        keys: impl IntoIterator<Item = &'a str>,
+    ) {
+        for key in keys {
+            let versions = self.0.entry(event_type.to_owned()).or_default();
+            versions.entry(version).or_default().insert(key.to_owned());
+        }
+    }
+
+    /// Forgets those of one type and version.
+    pub(crate) fn remove(&mut self, event_type: &str, version: u32) {
+        if let Some(versions) = self.0.get_mut(event_type) {
+            versions.remove(&version);
+        }
+        self.0.retain(|_, versions| !versions.is_empty());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// Every shape that events were ever stored in: a file that the application keeps with its code,
 /// `events.lock.json` by custom. Shapes are added to it, and never taken away.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lock {
     pub(crate) events: Shapes,
+    pub(crate) tags: TagKeys,
 }
 
 /// What the texts of locks and of schemas look like; a lock has no upcasters.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Written {
     pub(crate) events: Shapes,
+    #[serde(default, skip_serializing_if = "TagKeys::is_empty")]
+    pub(crate) tags: TagKeys,
     #[serde(default, skip_serializing_if = "Routes::is_empty")]
     pub(crate) upcasters: Routes,
 }
@@ -65,8 +104,8 @@ impl Written {
     }
 
     pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {
-        let Self { events, upcasters } = serde_json::from_str(text)?;
-        Ok(Self { events: events.into_canonical(), upcasters })
+        let Self { events, tags, upcasters } = serde_json::from_str(text)?;
+        Ok(Self { events: events.into_canonical(), tags, upcasters })
     }
 }
 
@@ -82,13 +121,15 @@ impl Lock {
     /// # Errors
     /// When it is not the JSON of a lock.
     pub fn from_json(text: &str) -> serde_json::Result<Self> {
-        Ok(Self { events: Written::from_json(text)?.events })
+        let Written { events, tags, .. } = Written::from_json(text)?;
+        Ok(Self { events, tags })
     }
 
     /// Its text, the same each time.
     #[must_use]
     pub fn to_json(&self) -> String {
-        Written { events: self.events.clone(), upcasters: Routes::default() }.to_json()
+        let Self { events, tags } = self.clone();
+        Written { events, tags, upcasters: Routes::default() }.to_json()
     }
 
     /// Whether events of this type and schema version are in it.

@@ -169,6 +169,45 @@ fn an_older_program_and_circles_are_told() {
 }
 
 #[test]
+fn a_locked_tag_stays() {
+    program!(tagged {
+        Registered { #[event(tag = "name")] name: String, #[event(subject)] by: u32 },
+    });
+    program!(untagged {
+        Registered { name: String, #[event(subject)] by: u32 },
+    });
+    program!(untagged_and_changed {
+        Registered { first_name: String, #[event(subject)] by: u32 },
+    });
+    program!(untagged_at_the_next {
+        #[event(version = 2)]
+        Registered { name: String, #[event(subject)] by: u32 },
+    } upcasters Upcasters::new().upcast("Registered", 1, |_| {}));
+    let lock = schema::<tagged::CustomerEvent>().locked(&Lock::new());
+    assert_eq!(Lock::from_json(&lock.to_json()).unwrap(), lock);
+    let same = Schema::from_json(&schema::<tagged::CustomerEvent>().to_json()).unwrap();
+    same.check(&lock).unwrap();
+
+    let lost = schema::<untagged::CustomerEvent>().check(&lock).unwrap_err();
+    assert_eq!((lost.len(), lost[0].changes.len()), (1, 1), "{lost:#?}");
+    assert_eq!(lost[0].changes[0].what, "has no tag `name` any more");
+    assert!(lost[0].to_string().contains("has lost tags:\n  - `name`\n"), "{}", lost[0]);
+    assert!(lost[0].to_string().contains(r#".upcast("Registered", 1, |_| {})"#), "{}", lost[0]);
+    let lost = schema::<untagged_and_changed::CustomerEvent>().check(&lock).unwrap_err();
+    assert!(lost[0].to_string().contains("`the data` has no tag `name` any more"), "{}", lost[0]);
+
+    schema::<untagged_at_the_next::CustomerEvent>().check(&lock).unwrap();
+    let untagged = schema::<untagged::CustomerEvent>().locked(&Lock::new());
+    schema::<tagged::CustomerEvent>().check(&untagged).unwrap();
+
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("events.lock.json");
+    fs::write(&path, untagged.to_json()).unwrap();
+    let panic = panic_of(|| schema::check_lock(&path, &schema::<tagged::CustomerEvent>()));
+    assert!(panic.contains("Registered version 1 has more tags"), "{panic}");
+}
+
+#[test]
 fn two_enums_agree_on_what_they_share() {
     let both = Schema::new().with::<first::CustomerEvent>().with::<first::CustomerEvent>();
     assert_eq!(both.to_json(), schema::<first::CustomerEvent>().to_json());
