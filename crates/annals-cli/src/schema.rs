@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use annals::schema::{Breaking, Lock, Schema, is_of_annals};
+use annals::schema::{Breaking, Lock, Schema, Unlocked, is_of_annals};
 use annals_core::{Position, RecordedEvent};
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -39,41 +39,37 @@ fn text_of(path: &Path) -> Result<String, Failure> {
 #[derive(Serialize)]
 struct Found<'a> {
     breaking: &'a [Breaking],
-    new: Vec<Shape<'a>>,
+    unlocked: &'a [Unlocked],
 }
 
-#[derive(Serialize)]
-struct Shape<'a> {
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    schema_version: u32,
-}
-
-/// Whether a program reads everything that is in the lock.
+/// Whether a program reads everything that is in the lock, and the lock has all that it writes.
 fn check_current(path: &Path, lock: &Lock, mut output: Output) -> Result<(), Failure> {
     let schema = Schema::from_json(&text_of(path)?);
     let schema = schema.map_err(|error| Failure::because(path.display(), &error))?;
     let breaking = schema.check(lock).err().unwrap_or_default();
-    let locked = schema.locked(lock);
-    let new = locked.shapes().filter(|(name, version)| !lock.contains(name, *version));
-    let new: Vec<_> =
-        new.map(|(event_type, schema_version)| Shape { event_type, schema_version }).collect();
+    let unlocked = schema.unlocked(lock);
     if output.is_json() {
-        output.json(&Found { breaking: &breaking, new })?;
-    } else if breaking.is_empty() {
-        for Shape { event_type, schema_version } in new {
-            let name = shown(event_type);
-            output.line(&format!("{name} version {schema_version} is not in the lock yet"))?;
-        }
+        output.json(&Found { breaking: &breaking, unlocked: &unlocked })?;
+    } else if breaking.is_empty() && unlocked.is_empty() {
         let shapes = lock.shapes().count();
         output.line(&format!("every locked shape can be read ({shapes} of them)"))?;
     }
     output.flush()?;
-    if breaking.is_empty() {
-        return Ok(());
+    if !breaking.is_empty() {
+        let all: Vec<_> = breaking.iter().map(ToString::to_string).collect();
+        let all = all.join("\n\n");
+        return Err(Failure::new(format!("events that are stored could not be read\n\n{all}")));
     }
-    let all: Vec<_> = breaking.iter().map(ToString::to_string).collect();
-    Err(Failure::new(format!("events that are stored could not be read\n\n{}", all.join("\n\n"))))
+    if unlocked.is_empty() { Ok(()) } else { Err(out_of_date(&unlocked)) }
+}
+
+fn out_of_date(unlocked: &[Unlocked]) -> Failure {
+    let list: String = unlocked.iter().map(|shape| format!("  - {shape}\n")).collect();
+    Failure::new(format!(
+        "the lock does not have what the program writes:\n{list}add it where the application has \
+         `schema::check_lock` in a test, with `ANNALS_SCHEMA=update cargo test`, and check the \
+         file in"
+    ))
 }
 
 /// Whether everything that is in a log is in the lock.

@@ -58,7 +58,7 @@ pub use breaking::Breaking;
 pub use compare::Change;
 pub use files::check_lock;
 pub use fixtures::check_fixtures;
-pub use lock::Lock;
+pub use lock::{Lock, Unlocked};
 
 /// The shapes in which a program writes its events, and where its upcasters lead.
 #[derive(Clone, Default)]
@@ -208,6 +208,13 @@ impl Schema {
             }
             End::Circle => Some(Breaking::circle(event_type, version)),
         }
+    }
+
+    /// What the program writes and the lock does not have, or not as it is written: all that
+    /// [`locked`](Self::locked) would change in it. A lock that lacks nothing is up to date.
+    #[must_use]
+    pub fn unlocked(&self, lock: &Lock) -> Vec<Unlocked> {
+        lock.lacking(&self.locked(lock))
     }
 
     /// The lock with all shapes of this schema in it as well.

@@ -44,14 +44,18 @@ fn check(more: &[&'static str]) -> Vec<&'static str> {
 fn a_program_is_compared_with_the_lock() {
     let place = place();
     let wider = Schema::new().with::<Wider>().to_json();
-    let ran = place.run_with(&check(&["--current", "-"]), &wider).ok();
-    assert_eq!(
-        ran.stdout,
-        "Moved version 1 is not in the lock yet\nevery locked shape can be read (2 of them)\n"
-    );
-    let ran = place.run_with(&check(&["--current", "-", "--json"]), &wider).ok();
-    let expected = json!({ "breaking": [], "new": [{ "type": "Moved", "schema_version": 1 }] });
-    assert_eq!(ran.json_lines(), [expected]);
+    let ran = place.run_with(&check(&["--current", "-"]), &wider);
+    ran.failed(1, "  - Moved version 1 is new\n  - Opened version 1 has become wider\n");
+    ran.failed(1, "`ANNALS_SCHEMA=update cargo test`");
+    let ran = place.run_with(&check(&["--current", "-", "--json"]), &wider);
+    assert_eq!(ran.code, Some(1));
+    let unlocked = |name, what| json!({ "type": name, "schema_version": 1, "what": what });
+    let unlocked = [unlocked("Moved", "is new"), unlocked("Opened", "has become wider")];
+    assert_eq!(ran.json_lines(), [json!({ "breaking": [], "unlocked": unlocked })]);
+
+    let before = Schema::new().with::<Before>().to_json();
+    let ran = place.run_with(&check(&["--current", "-"]), &before).ok();
+    assert_eq!(ran.stdout, "every locked shape can be read (2 of them)\n");
 
     fs::write(place.path().join("now.json"), Schema::new().with::<Other>().to_json()).unwrap();
     let now = check(&["--current", "now.json"]);

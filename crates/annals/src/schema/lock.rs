@@ -1,6 +1,7 @@
 //! The lock: every shape that events were ever stored in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -109,7 +110,44 @@ impl Written {
     }
 }
 
+/// A shape that a program writes, and that a lock has not, or not as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Unlocked {
+    /// The type of the events.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The schema version they are written with.
+    #[serde(rename = "schema_version")]
+    pub version: u32,
+    /// That it is new, or what has changed.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Unlocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} version {} {}", self.event_type, self.version, self.what)
+    }
+}
+
 impl Lock {
+    /// What `locked`, which has all of this one, has more.
+    pub(super) fn lacking(&self, locked: &Self) -> Vec<Unlocked> {
+        let unlocked = locked.events.iter().filter_map(|(event_type, version, schema)| {
+            let tags = |lock: &Self| -> Vec<String> {
+                lock.tags.of(event_type, version).map(str::to_owned).collect()
+            };
+            let what = match self.events.get(event_type, version) {
+                None => "is new",
+                Some(before) if before != schema => "has become wider",
+                Some(_) if tags(self) != tags(locked) => "has more tags",
+                Some(_) => return None,
+            };
+            Some(Unlocked { event_type: event_type.to_owned(), version, what })
+        });
+        unlocked.collect()
+    }
+
     /// One without any shape.
     #[must_use]
     pub fn new() -> Self {
