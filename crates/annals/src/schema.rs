@@ -41,15 +41,15 @@ mod fixtures;
 mod lock;
 mod words;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use annals_core::RecordedEvent;
 
+use crate::Event;
 use crate::Upcasters;
 use crate::error::DecodeError;
-use crate::event::decode;
-use crate::upcast::{End, Routes};
-use crate::{Event, UnknownTypes};
+use crate::upcast::{End, Routes, Upcasted};
 
 use canonical::without_types;
 use lock::{Shapes, TagKeys, Written};
@@ -74,6 +74,9 @@ pub struct Schema {
 #[derive(Clone, Copy)]
 struct Enum {
     knows: fn(&str) -> bool,
+    upcast: fn(&RecordedEvent) -> Result<Upcasted, DecodeError>,
+    writes: fn(&str) -> bool,
+    /// Of an event as it is written.
     decode: fn(&RecordedEvent) -> Result<(), DecodeError>,
 }
 
@@ -112,7 +115,9 @@ impl Schema {
                 let upcast = || E::upcasters().routes().know(event_type);
                 E::SHAPES.iter().any(|shape| shape.name == event_type) || upcast()
             },
-            decode: |stored| decode::<E>(stored, UnknownTypes::Skip).map(drop),
+            upcast: |stored| E::upcasters().apply(stored),
+            writes: |event_type| E::SHAPES.iter().any(|shape| shape.name == event_type),
+            decode: |stored| E::decode_current(stored).map(drop),
         });
         self
     }
@@ -192,7 +197,6 @@ impl Schema {
         version: u32,
         schema: &serde_json::Value,
     ) -> Option<Breaking> {
-        let knows = |name: &str| self.events.newest(name).is_some() || self.routes.know(name);
         match self.routes.end(event_type, version) {
             End::Dropped => None,
             End::At(end, at) if self.events.get(&end, at).is_some() => None,
@@ -203,7 +207,7 @@ impl Schema {
                 Some(Breaking::dead_end(event_type, version, moved, newest, schema))
             }
             End::Split(into) => {
-                let unknown = into.iter().find(|name| !knows(name))?;
+                let unknown = into.iter().find(|name| !self.reads(name, &mut Vec::new()))?;
                 Some(Breaking::split(event_type, version, unknown))
             }
             End::Circle => Some(Breaking::circle(event_type, version)),
@@ -215,6 +219,24 @@ impl Schema {
     #[must_use]
     pub fn unlocked(&self, lock: &Lock) -> Vec<Unlocked> {
         lock.lacking(&self.locked(lock))
+    }
+
+    /// Whether events of this type can be read in one of their versions at least. Which version a
+    /// split makes is not known before.
+    fn reads(&self, event_type: &str, seen: &mut Vec<String>) -> bool {
+        if seen.iter().any(|name| name == event_type) {
+            return false;
+        }
+        seen.push(event_type.to_owned());
+        let written = self.events.iter().map(|(_, version, _)| version);
+        let mut versions: BTreeSet<u32> = written.chain(self.routes.versions()).collect();
+        versions.insert(1);
+        versions.into_iter().any(|version| match self.routes.end(event_type, version) {
+            End::Dropped => true,
+            End::At(end, at) => self.events.get(&end, at).is_some(),
+            End::Split(into) => into.iter().all(|name| self.reads(name, &mut seen.clone())),
+            End::Circle => false,
+        })
     }
 
     /// The lock with all shapes of this schema in it as well.

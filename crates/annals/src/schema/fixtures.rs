@@ -11,7 +11,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::files::{files_in, in_package, read_lock};
-use super::{Lock, Schema};
+use super::{Enum, Lock, Schema};
+use crate::error::DecodeError;
+use crate::upcast::Upcasted;
 use annals_core::error::Chain;
 
 /// Checks that an event of every shape in the lock can still be read: for a test of the
@@ -92,9 +94,33 @@ fn check_file(file: &Path, lock: &Lock, schema: &Schema) -> Result<(String, u32)
         )));
     }
     for known in knowing {
-        (known.decode)(&event).map_err(|error| fault(Chain(&error).to_string()))?;
+        check_upcast(known, &event, schema).map_err(&fault)?;
     }
     Ok(shape)
+}
+
+/// That all which an enum makes of an event can be read, by that enum or by another.
+fn check_upcast(known: &Enum, event: &RecordedEvent, schema: &Schema) -> Result<(), String> {
+    let unread = |error: DecodeError| Chain(&error).to_string();
+    let upcasted = match (known.upcast)(event).map_err(unread)? {
+        Upcasted::AsStored => vec![event.clone()],
+        Upcasted::Became(events) => events,
+    };
+    for event in upcasted {
+        let name = event.event_type.as_str();
+        let mut writing = schema.enums.iter().filter(|known| (known.writes)(name)).peekable();
+        if writing.peek().is_none() {
+            let version = event.schema_version;
+            return Err(format!(
+                "it is read as {name} version {version}, which no enum of the schema knows; mend \
+                 the upcaster, or add the enum that does with `.with::<..>()`"
+            ));
+        }
+        for known in writing {
+            (known.decode)(&event).map_err(unread)?;
+        }
+    }
+    Ok(())
 }
 
 /// An event as it is written in a file.

@@ -70,6 +70,12 @@ impl Routes {
         End::At(at.to_owned(), version)
     }
 
+    /// All versions from which anything leads away, and those to which it leads.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = u32> {
+        let from = self.0.values().flat_map(|route| route.versions.keys());
+        from.flat_map(|&version| [version, version.saturating_add(1)])
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -208,6 +208,30 @@ fn a_locked_tag_stays() {
 }
 
 #[test]
+fn what_an_old_event_is_split_into_must_be_read_itself() {
+    program!(splitting {
+        Registered { name: String },
+        AddressUpdated { user_id: String, street: String },
+    } upcasters Upcasters::new()
+        .split("Moved", 1, &["Left"], |_| vec![Part::new("Left", 1, serde_json::json!({}))])
+        .upcast("Left", 1, |_| {}));
+    let said = breaking::<splitting::CustomerEvent>();
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(said[0].to_string().contains("split into Left, which"), "{said:#?}");
+
+    program!(splitting_again {
+        Registered { name: String },
+        AddressUpdated { user_id: String, street: String },
+    } upcasters Upcasters::new()
+        .split("Moved", 1, &["Left", "Gone"], |_| vec![])
+        .split("Left", 3, &["Gone", "Quit"], |_| vec![])
+        .rename("Quit", "Registered")
+        .upcast("Gone", 1, |_| {})
+        .drop_type("Gone"));
+    schema::<splitting_again::CustomerEvent>().check(&first_lock()).unwrap();
+}
+
+#[test]
 fn two_enums_agree_on_what_they_share() {
     let both = Schema::new().with::<first::CustomerEvent>().with::<first::CustomerEvent>();
     assert_eq!(both.to_json(), schema::<first::CustomerEvent>().to_json());
@@ -387,6 +411,29 @@ fn a_fixture_that_cannot_be_read_is_named_with_the_reason() {
         assert!(panic.contains("registered.json") && panic.contains(why), "{panic}");
         assert!(!panic.contains("opened.json"), "{panic}");
     }
+}
+
+#[test]
+fn a_fixture_that_becomes_what_no_enum_knows_is_named() {
+    program!(leading_away {
+        Registered { name: String },
+        Opened,
+    } upcasters Upcasters::new().rename("Moved", "Gone").drop_type("AddressUpdated"));
+    let directory = fixtures(&ALL);
+    let check = |schema: &Schema| {
+        let at = |name| directory.path().join(name);
+        schema::check_fixtures(at("events"), at("events.lock.json"), schema);
+    };
+    let schema = schema::<leading_away::CustomerEvent>();
+    let panic = panic_of(|| check(&schema));
+    assert!(panic.contains("moved.json: it is read as Gone version 1, which no enum"), "{panic}");
+    assert_eq!(panic.matches(".json").count(), 1, "{panic}");
+
+    #[derive(Event)]
+    enum Others {
+        Gone,
+    }
+    check(&schema.with::<Others>());
 }
 
 #[test]
