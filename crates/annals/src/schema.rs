@@ -153,7 +153,10 @@ impl Schema {
             let stays = End::At(event_type.to_owned(), version);
             match self.routes.end(event_type, version) {
                 End::Circle => Some(Breaking::circle(event_type, version)),
-                end if end != stays => Some(Breaking::led_away(event_type, version)),
+                end if end != stays => match self.routes.finally(event_type) {
+                    Some(finally) => Some(Breaking::all_led_away(event_type, version, &finally)),
+                    None => Some(Breaking::led_away(event_type, version)),
+                },
                 _ => None,
             }
         });

@@ -139,6 +139,18 @@ impl Breaking {
         Self::of(event_type, version, text)
     }
 
+    /// The program writes a type of which every version is renamed or dropped.
+    pub(super) fn all_led_away(event_type: &str, version: u32, finally: &str) -> Self {
+        let text = format!(
+            "{event_type}: version {version} is what the program writes, but `{finally}` is about \
+             every version, so that it could not read its own events; remove the variant, or give \
+             it another name. If only older versions are meant, say that of each of them instead, \
+             as `.split({event_type:?}, 1, &[..], |data| ..)`, which makes events of another type, \
+             or none at all"
+        );
+        Self::of(event_type, version, text)
+    }
+
     pub(super) fn circle(event_type: &str, version: u32) -> Self {
         let text = format!(
             "{event_type}: the upcasters lead from version {version} in a circle; end it in a type \

@@ -70,6 +70,15 @@ impl Routes {
         End::At(at.to_owned(), version)
     }
 
+    /// What is said about every version of this type, as it is written in the program.
+    pub(crate) fn finally(&self, event_type: &str) -> Option<String> {
+        let then = self.0.get(event_type)?.then.as_ref()?;
+        Some(match then {
+            Then::Drop => format!(".drop_type({event_type:?})"),
+            Then::Rename(new) => format!(".rename({event_type:?}, {new:?})"),
+        })
+    }
+
     /// All versions from which anything leads away, and those to which it leads.
     pub(crate) fn versions(&self) -> impl Iterator<Item = u32> {
         let from = self.0.values().flat_map(|route| route.versions.keys());

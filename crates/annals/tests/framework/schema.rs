@@ -232,6 +232,22 @@ fn what_an_old_event_is_split_into_must_be_read_itself() {
 }
 
 #[test]
+fn an_upcaster_of_all_versions_is_not_answered_with_another_version() {
+    program!(all_renamed {
+        Registered { name: String },
+        AddressUpdated { user_id: String, street: String },
+        Moved,
+    } upcasters Upcasters::new().rename("Registered", "Moved").drop_type("Moved"));
+    let said = schema::<all_renamed::CustomerEvent>().check(&first_lock()).unwrap_err();
+    assert_eq!(said.len(), 2, "{said:#?}");
+    let (dropped, renamed) = (said[0].to_string(), said[1].to_string());
+    assert!(dropped.contains(r#"`.drop_type("Moved")` is about every version"#), "{dropped}");
+    assert!(dropped.contains(r#".split("Moved", "#), "{dropped}");
+    assert!(renamed.contains(r#"`.rename("Registered", "Moved")` is about every"#), "{renamed}");
+    assert!(!dropped.contains("#[event(version"), "{dropped}");
+}
+
+#[test]
 fn two_enums_agree_on_what_they_share() {
     let both = Schema::new().with::<first::CustomerEvent>().with::<first::CustomerEvent>();
     assert_eq!(both.to_json(), schema::<first::CustomerEvent>().to_json());
