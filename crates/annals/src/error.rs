@@ -314,6 +314,10 @@ pub enum EncodeFault {
     /// Its fields do not serialise.
     #[error("cannot be written as JSON; change the field that its source names")]
     Data(#[source] serde_json::Error),
+    /// It is a variant that holds a text, a number, a list or nothing, which could get no field
+    /// later, and no upcaster.
+    #[error("holds a value that is not a JSON object; hold a struct, or name the field")]
+    NoObject,
     /// A tag or the type of it is the framework's own.
     #[error("uses the name {name}, but names that start with `annals.` are reserved; use another")]
     Reserved {

@@ -59,7 +59,8 @@ pub trait Event: Sized + Send + 'static {
     /// The event as it is appended, with a new id.
     ///
     /// # Errors
-    /// When a field does not serialise as JSON, or the value of a tag makes no valid tag.
+    /// When a field does not serialise as JSON, the data are no JSON object, or the value of a tag
+    /// makes no valid tag.
     fn encode(&self) -> Result<NewEvent, EncodeError>;
 
     /// The event as the domain knows it, of an event in one of the [`SHAPES`](Self::SHAPES).

@@ -27,6 +27,9 @@ pub fn encode(
 ) -> Result<NewEvent, EncodeError> {
     let fail = |fault| EncodeError { event_type: event_type.to_owned(), fault };
     let data = Data::of(data).map_err(|error| fail(EncodeFault::Data(error)))?;
+    if !data.bytes.starts_with(b"{") {
+        return Err(fail(EncodeFault::NoObject));
+    }
     let mut event = NewEvent::new(EventType::from_static(event_type), data);
     event.schema_version = schema_version;
     for &(key, value) in tags {

@@ -23,7 +23,7 @@ enum OrderEvent {
         r#type: String,
     },
     Paid(Payment),
-    Noted(#[serde(with = "in_cents")] f64),
+    Noted(#[serde(with = "in_words")] String),
     Shipped {},
     Closed,
 }
@@ -49,6 +49,27 @@ mod in_cents {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         Ok(f64::from(i32::deserialize(deserializer)?) / 100.0)
+    }
+}
+
+/// An object of what would be none.
+mod in_words {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Note {
+        words: String,
+    }
+
+    pub(super) fn serialize<S: Serializer>(words: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        Note { words: words.to_owned() }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D>(deserializer: D) -> Result<String, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        Ok(Note::deserialize(deserializer)?.words)
     }
 }
 
@@ -110,7 +131,7 @@ fn stored_json_is_plain_and_comes_back() {
             r#"{"customerId":7,"lines":[{"sku":"A"}],"total":1250,"type":"web"}"#,
         ),
         (OrderEvent::Paid(Payment { method: "card".into() }), "Paid", r#"{"method":"card"}"#),
-        (OrderEvent::Noted(0.5), "Noted", "50"),
+        (OrderEvent::Noted("brittle".into()), "Noted", r#"{"words":"brittle"}"#),
         (OrderEvent::Shipped {}, "Shipped", "{}"),
         (OrderEvent::Closed, "Closed", "{}"),
     ];
@@ -150,7 +171,6 @@ fn the_subject_is_a_tag_and_what_is_not_there_is_none() {
             #[event(subject)]
             guest: Box<u32>,
         },
-        Left(#[event(subject)] String),
     }
     let tags = |visit: Visit| -> Vec<String> {
         let new = visit.encode().unwrap();
@@ -160,7 +180,6 @@ fn the_subject_is_a_tag_and_what_is_not_there_is_none() {
     assert_eq!(tags(planned), ["subject:7", "guest:7"]);
     assert_eq!(tags(Visit::Planned { guest: None, room: None }), [""; 0]);
     assert_eq!(tags(Visit::Arrived { guest: Box::new(7) }), ["subject:7"]);
-    assert_eq!(tags(Visit::Left("ada".into())), ["subject:ada"]);
 }
 
 #[test]
@@ -219,4 +238,23 @@ fn an_event_that_cannot_be_stored_says_why() {
     let map = [((1, 2), 3)].into();
     let error = Mapped::Happened { map }.encode().unwrap_err();
     assert!(matches!(error.fault, EncodeFault::Data(_)), "{error:?}");
+}
+
+#[test]
+fn data_that_are_no_object_are_refused() {
+    #[derive(Event)]
+    enum Renamed {
+        NameGiven(String),
+        Moved(Option<u8>),
+        Listed(Vec<u8>),
+    }
+    for event in [Renamed::NameGiven("x".into()), Renamed::Moved(None), Renamed::Listed(vec![])] {
+        let error = event.encode().unwrap_err().to_string();
+        assert!(
+            error.contains("is not a JSON object; hold a struct, or name the field"),
+            "{error}"
+        );
+    }
+    let error = Renamed::NameGiven("x".into()).encode().unwrap_err();
+    assert!(error.to_string().starts_with("NameGiven holds a value that"), "{error}");
 }
