@@ -11,7 +11,7 @@ use syn::punctuated::Punctuated;
 use syn::{Attribute, Field, Fields, GenericArgument, Meta, PathArguments, Token, Type};
 
 use crate::attribute::serde_attrs;
-use crate::written::written;
+use crate::written::{last_segments, written};
 
 /// Describes sets of fields, each in a shadow of its own.
 pub(crate) struct Describer<'a> {
@@ -55,7 +55,7 @@ impl<'a> Describer<'a> {
             _ if serde.is_skipped => None,
             // Only that function knows what it writes.
             Some(with) => {
-                let title = format!("{} with {with}", written(ty.to_token_stream()));
+                let title = format!("{} with {with}", name_of(ty.to_token_stream()));
                 Some(self.leaf(&quote! { ::annals::__private::written_with(#title) }))
             }
             None if serde.is_flat => Some(self.described(ty, Place::Flat)),
@@ -87,7 +87,7 @@ impl<'a> Describer<'a> {
             Some((Container::Box, inner)) => self.described(inner, place),
             None => {
                 let ty = with_name(ty.to_token_stream(), self.whole);
-                let title = written(ty.clone());
+                let title = name_of(ty.clone());
                 let how = match place {
                     Place::Own => quote! { titled(#title) },
                     Place::Flat => quote! { flattened(#title, false) },
@@ -149,6 +149,11 @@ impl Place {
             Self::Flat | Self::FlatPerhaps => Self::FlatPerhaps,
         }
     }
+}
+
+/// By what name a type is known.
+fn name_of(ty: TokenStream) -> String {
+    written(last_segments(ty))
 }
 
 enum Container {

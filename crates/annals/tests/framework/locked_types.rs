@@ -114,6 +114,23 @@ fn a_type_known_by_its_name_gets_a_schema_and_another_type_does_not_stand_for_it
     );
 }
 
+program!(
+    imported { at: Moment, by_name: BTreeMap<String, Moment> }
+    use moments::Moment;
+);
+program!(in_full { at: super::moments::Moment, by_name: std::collections::BTreeMap<String, super::moments::Moment> });
+
+mod moments {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub(super) struct Moment(String);
+}
+
+#[test]
+fn an_import_leaves_the_name_of_a_type_as_it_is() {
+    assert_eq!(between::<imported::OrderEvent, in_full::OrderEvent>(), NONE);
+    assert_eq!(between::<in_full::OrderEvent, imported::OrderEvent>(), NONE);
+}
+
 #[test]
 fn the_name_of_a_type_with_a_schema_is_in_no_lock() {
     let lock = Schema::new().with::<described::OrderEvent>().locked(&Lock::new()).to_json();
