@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::append::{Answer, Locks, Outcome, send};
 use crate::bell::Bell;
 use crate::check;
-use crate::connections::{Connections, no_answer};
+use crate::connections::{Connections, Lent, no_answer};
 use crate::fault::{
     self, chain, is_deadlock, is_held, is_id_taken, is_of_one, is_partition_missing, is_unsettled,
 };
@@ -250,9 +250,29 @@ impl Writer {
         others
     }
 
+    /// Asks until there is an answer or patience has run out: whatever became of a connection, it
+    /// is only a question.
     async fn repeated(&self, append: &Append) -> Result<Result<Option<Receipt>, Invalid>, Error> {
-        let limit = self.connections.limit();
+        let deadline = Instant::now() + self.patience;
         let mut connection = self.connections.take().await?;
+        loop {
+            match self.repeated_by(connection, append).await {
+                Err(error) if fault::is_connection_lost(&error) && Instant::now() < deadline => {
+                    tracing::warn!(error = %chain(&error), "looking for a repeat once more");
+                    sleep(SEND_AGAIN[0]).await;
+                    connection = self.connections.take_tested_by(deadline).await?;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn repeated_by(
+        &self,
+        mut connection: Lent,
+        append: &Append,
+    ) -> Result<Result<Option<Receipt>, Invalid>, Error> {
+        let limit = self.connections.limit();
         let repeated = timeout(limit, repeated(&mut connection, &self.schema, append)).await;
         // Unless there is an answer the connection is closed: it may be to a standby by now.
         let repeated = repeated.unwrap_or_else(|_| Err(no_answer(limit)))?;
