@@ -207,7 +207,7 @@ impl Schema {
                 let moved = (end != event_type || at != version).then_some((end.as_str(), at));
                 let newest = self.events.newest(event_type);
                 let newest = newest.map(|(version, schema)| (version, without_types(schema)));
-                Some(Breaking::dead_end(event_type, version, moved, newest, schema))
+                Some(Breaking::dead_end(event_type, version, moved, newest.as_ref(), schema))
             }
             End::Split(into) => {
                 let unknown = into.iter().find(|name| !self.reads(name, &mut Vec::new()))?;

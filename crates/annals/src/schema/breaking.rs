@@ -88,11 +88,11 @@ impl Breaking {
         event_type: &str,
         version: u32,
         ended: Option<(&str, u32)>,
-        newest: Option<(u32, Value)>,
+        newest: Option<&(u32, Value)>,
         old: &Value,
     ) -> Self {
         let mut text = format!("{event_type}: version {version} is locked, and ");
-        let _ = match (ended, &newest) {
+        let _ = match (ended, newest) {
             (Some((end, end_version)), _) => write!(
                 text,
                 "the upcasters lead from it to {end} version {end_version}, which the program does \

@@ -118,7 +118,7 @@ program!(
     imported { at: Moment, by_name: BTreeMap<String, Moment> }
     use moments::Moment;
 );
-program!(in_full { at: super::moments::Moment, by_name: std::collections::BTreeMap<String, super::moments::Moment> });
+program!(in_full { at: moments::Moment, by_name: BTreeMap<String, moments::Moment> });
 
 mod moments {
     #[derive(serde::Serialize, serde::Deserialize)]
