@@ -104,7 +104,7 @@ mod tests {
             of("::std::collections::BTreeMap<String, crate::money::Money>"),
             "BTreeMap<String, Money>"
         );
-        assert_eq!(of("Vec::<(a::A, [b::c::C; 2])>"), "Vec::<(A, [C;2])>");
+        assert_eq!(of("Vec::<(a::A, [b::c::C; 2])>"), "Vec::<(A,[C;2])>");
         assert_eq!(of("&'static a::A"), "&'static A");
         assert_eq!(of("<a::A as b::B>::Out"), "<A as B>::Out");
     }
