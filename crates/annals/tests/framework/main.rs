@@ -14,7 +14,7 @@ mod hammer;
 mod idempotent;
 mod kept;
 mod load;
-mod locked_types;
+mod locked_fields;
 mod model;
 mod overbooking;
 mod reading;
