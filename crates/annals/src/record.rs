@@ -201,7 +201,7 @@ impl Record<'_> {
         let mut append = self.into_append()?;
         append.events().try_for_each(check_not_reserved)?;
         let context = how.context.clone().unwrap_or_default().within(&Context::current());
-        let command = how.mark(what(&append))?;
+        let command = how.mark(|| what(&append))?;
         annals.stamp_in(&mut append, command.as_ref(), context);
         if !has_id {
             annals.identify(&mut append);

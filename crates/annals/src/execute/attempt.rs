@@ -55,7 +55,7 @@ impl Annals {
         deciding: &mut D,
     ) -> Result<Outcome, ExecuteError<D::Refusal>> {
         let policy = how.retry.as_ref().unwrap_or(&self.retry);
-        let command = how.mark(deciding.what())?;
+        let command = how.mark(|| deciding.what())?;
         let mut attempts = Attempts::first(policy);
         let mut open_since = Position::START;
         loop {

@@ -29,8 +29,13 @@ pub(crate) struct CommandMark {
 }
 
 impl How {
-    pub(crate) fn mark(&self, what: String) -> Result<Option<CommandMark>, InvalidName> {
+    /// `what` says what is executed; asked only when there is an id to put it beside.
+    pub(crate) fn mark(
+        &self,
+        what: impl FnOnce() -> String,
+    ) -> Result<Option<CommandMark>, InvalidName> {
         let Some(id) = self.id.clone() else { return Ok(None) };
+        let what = what();
         let tag = Tag::of(COMMAND_TAG, &id)
             .map_err(|InvalidName { fault, .. }| InvalidName { kind: "command id", fault })?;
         let what = if what.len() > WHAT_BYTES_MAX { hash_of(&what) } else { what };
