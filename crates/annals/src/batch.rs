@@ -16,7 +16,7 @@ use crate::aggregate::stream_of;
 use crate::error::{ExecuteError, LoadError};
 use crate::event::encode;
 use crate::execute::attempt::{Deciding, Outcome};
-use crate::execute::how::{How, how_methods};
+use crate::execute::how::{How, done_in, how_methods};
 use crate::execute::{decide, name_of};
 use crate::load::Loaded;
 use crate::refusal::Refused;
@@ -170,7 +170,10 @@ impl<'a> Batch<'a> {
         let policies = parts.iter().filter_map(|part| part.retry());
         how.retry = how.retry.or(policies.max_by_key(RetryPolicy::attempts));
         let mut deciding = Together { annals, parts: &parts, at: None, folds: vec![] };
-        let executed = annals.attempt(&how, &mut deciding).await;
+        let executed = match deciding.check() {
+            Ok(()) => annals.attempt(&how, &mut deciding).await,
+            Err(error) => Err(error),
+        };
         if let (Err(error), Some(part)) = (&executed, deciding.at)
             && let Some(refusal) = parts[part].refusal(annals, error)
         {
@@ -194,10 +197,8 @@ impl<'a> IntoFuture for Batch<'a> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        match self.how.context.take() {
-            Some(context) => Box::pin(context.scope(self.run())),
-            None => Box::pin(self.run()),
-        }
+        let context = self.how.context.take();
+        done_in(context, self.run())
     }
 }
 
@@ -219,6 +220,18 @@ struct Fold {
     events: Vec<NewEvent>,
 }
 
+impl Together<'_, '_> {
+    /// What can be said of the commands before anything is loaded.
+    fn check(&mut self) -> Result<(), ExecuteError<AnyRefusal>> {
+        for (n, part) in self.parts.iter().enumerate() {
+            self.at = Some(n);
+            part.check()?;
+        }
+        self.at = None;
+        Ok(())
+    }
+}
+
 impl Deciding for Together<'_, '_> {
     type Refusal = AnyRefusal;
     const BLIND: bool = false;
@@ -229,10 +242,6 @@ impl Deciding for Together<'_, '_> {
 
     async fn decide(&mut self) -> Result<Append, ExecuteError<AnyRefusal>> {
         self.folds.clear();
-        for (n, part) in self.parts.iter().enumerate() {
-            self.at = Some(n);
-            part.check()?;
-        }
         for (n, part) in self.parts.iter().enumerate() {
             self.at = Some(n);
             part.decide(self.annals, &mut self.folds).await?;

@@ -12,7 +12,7 @@ use crate::decision::boundary::Boundary;
 use crate::error::{ExecuteError, LoadError};
 use crate::event::encode;
 use crate::execute::attempt::{Deciding, Outcome};
-use crate::execute::how::{How, how_methods};
+use crate::execute::how::{How, done_in, how_methods};
 use crate::execute::name_of;
 use crate::refusal::Refused;
 use crate::{Annals, Context, Decision};
@@ -88,10 +88,8 @@ impl<'a, D: Decision + 'a> IntoFuture for Decide<'a, D> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        match self.how.context.take() {
-            Some(context) => Box::pin(context.scope(self.run())),
-            None => Box::pin(self.run()),
-        }
+        let context = self.how.context.take();
+        done_in(context, self.run())
     }
 }
 

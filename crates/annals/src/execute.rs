@@ -19,7 +19,7 @@ use crate::aggregate::stream_of;
 use crate::error::{ExecuteError, LoadError};
 use crate::event::encode;
 use crate::execute::attempt::{Deciding, Outcome};
-use crate::execute::how::{How, how_methods};
+use crate::execute::how::{How, done_in, how_methods};
 use crate::load::{AsOf, Loaded};
 use crate::refusal::Refused;
 use crate::{Aggregate, Annals, Command, Context};
@@ -147,10 +147,8 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        match self.how.context.take() {
-            Some(context) => Box::pin(context.scope(self.run())),
-            None => Box::pin(self.run()),
-        }
+        let context = self.how.context.take();
+        done_in(context, self.run())
     }
 }
 

@@ -19,7 +19,7 @@ use annals_core::{
 use crate::error::EncodeError;
 use crate::event::encode;
 use crate::execute::attempt::{Deciding, Outcome};
-use crate::execute::how::{How, check_not_reserved, how_methods};
+use crate::execute::how::{How, check_not_reserved, done_in, how_methods};
 use crate::{Annals, Context, Event, ExecuteError};
 
 pub use change::{Change, Changed};
@@ -283,10 +283,8 @@ impl<'a> IntoFuture for Record<'a> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        match self.how.context.take() {
-            Some(context) => Box::pin(context.scope(self.run())),
-            None => Box::pin(self.run()),
-        }
+        let context = self.how.context.take();
+        done_in(context, self.run())
     }
 }
 

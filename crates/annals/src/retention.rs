@@ -15,7 +15,7 @@ use futures_util::TryStreamExt;
 
 use crate::error::{ExecuteError, LoadError};
 use crate::execute::attempt::{Deciding, Outcome};
-use crate::execute::how::{How, how_methods};
+use crate::execute::how::{How, done_in, how_methods};
 use crate::execute::open::{marker_tag, markers};
 use crate::standing::{MARKERS, Marker};
 use crate::{Annals, Context, Denied, NotOpen, Standing};
@@ -268,9 +268,7 @@ impl<'a> IntoFuture for Retain<'a> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        match self.how.context.take() {
-            Some(context) => Box::pin(context.scope(self.run())),
-            None => Box::pin(self.run()),
-        }
+        let context = self.how.context.take();
+        done_in(context, self.run())
     }
 }

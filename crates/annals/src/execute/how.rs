@@ -1,5 +1,7 @@
 //! How something is executed, besides what: under which id, in which context, how often.
 
+use std::pin::Pin;
+
 use annals_core::{Append, AppendCondition, InvalidName, NewEvent, Query, QueryItem, Tag};
 use sha2::{Digest, Sha256};
 
@@ -99,6 +101,17 @@ pub(crate) fn check_not_reserved(event: &NewEvent) -> Result<(), EncodeError> {
             let fault = EncodeFault::Reserved { name: name.to_owned() };
             Err(EncodeError { event_type: event.event_type.to_string(), fault })
         }
+    }
+}
+
+/// What is done once it is awaited, in the context that was said for it.
+pub(crate) fn done_in<'a, T>(
+    context: Option<Context>,
+    work: impl Future<Output = T> + Send + 'a,
+) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    match context {
+        Some(context) => Box::pin(context.scope(work)),
+        None => Box::pin(work),
     }
 }
 

@@ -17,7 +17,7 @@ use super::Recordable;
 use super::change::event_of;
 use crate::error::{DecodeError, DecodeFault, EncodeError, LoadError};
 use crate::execute::attempt::{Deciding, Outcome};
-use crate::execute::how::{How, how_methods};
+use crate::execute::how::{How, done_in, how_methods};
 use crate::{Annals, ExecuteError};
 
 /// A status, and which may follow on which.
@@ -219,9 +219,7 @@ impl<'a, S: StateMachine> IntoFuture for Transit<'a, S> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        match self.how.context.take() {
-            Some(context) => Box::pin(context.scope(self.run())),
-            None => Box::pin(self.run()),
-        }
+        let context = self.how.context.take();
+        done_in(context, self.run())
     }
 }
