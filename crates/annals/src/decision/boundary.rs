@@ -2,7 +2,7 @@
 
 use annals_core::{
     Append, AppendCondition, EventStore, InvalidName, Limits, Position, Query, QueryItem, Read,
-    Receipt, RecordedEvent, Tags, Version,
+    Receipt, RecordedEvent, Version,
 };
 use futures_util::TryStreamExt;
 
@@ -158,16 +158,10 @@ fn recorded(append: &Append, receipt: &Receipt) -> Vec<RecordedEvent> {
         for (event, n) in part.events.iter().zip(1..) {
             recorded.push(RecordedEvent {
                 position: receipt.first_position,
-                stream: part.stream.clone(),
                 version: Version::new(before + n),
-                id: event.id,
-                event_type: event.event_type.clone(),
-                schema_version: event.schema_version,
-                data: event.data.clone(),
-                metadata: event.metadata.clone(),
-                tags: Tags::new(&event.tags),
                 occurred_at: event.occurred_at.unwrap_or(receipt.recorded_at),
                 recorded_at: receipt.recorded_at,
+                ..as_if_recorded(event, &part.stream)
             });
         }
     }
