@@ -159,11 +159,10 @@ impl Context {
 
     /// The same with what an event says of itself, which stands.
     pub(crate) fn metadata_with(&self, own: &Metadata) -> Metadata {
-        match (self.0.is_empty(), own.is_empty()) {
-            (true, _) => own.clone(),
-            (_, true) => self.metadata(),
-            _ => Self(own.to_map()).within(self).metadata(),
+        if self.0.is_empty() {
+            return own.clone();
         }
+        Self(own.to_map()).within(self).metadata()
     }
 
     /// Runs `work` in this context, within the one that is around it.

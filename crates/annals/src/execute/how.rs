@@ -75,8 +75,13 @@ impl Annals {
             context = context.within(&caused).with(Context::COMMAND, command.what.clone());
             append.conditions.push(AppendCondition::none_match(command.left()));
         }
+        // Nearly no event says anything of itself, so this is written as JSON once for all.
+        let metadata = context.metadata();
         for event in append.streams.iter_mut().flat_map(|part| &mut part.events) {
-            event.metadata = context.metadata_with(&event.metadata);
+            event.metadata = match event.metadata.is_empty() {
+                true => metadata.clone(),
+                false => context.metadata_with(&event.metadata),
+            };
             event.tags.extend(command.map(|command| command.tag.clone()));
         }
     }
