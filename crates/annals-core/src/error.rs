@@ -6,7 +6,10 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use crate::{AppendCondition, EventId, ExpectedVersion, InvalidName, Position, StreamId, Version};
+use crate::{
+    AppendCondition, EventId, ExpectedVersion, InvalidName, Position, StreamId, SubscriberName,
+    Version,
+};
 
 /// Why an append was not acknowledged.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,15 @@ pub enum AppendError {
     /// The store can never do it. Use another store or another way.
     #[error("this store does not support {0}")]
     Unsupported(&'static str),
+    /// An in-transaction reactor or an inline projection would not have it; nothing was written.
+    #[error("{by} does not allow it")]
+    Vetoed {
+        /// Who.
+        by: SubscriberName,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 impl AppendError {
@@ -47,6 +59,7 @@ impl AppendError {
             Self::Invalid(_) => "invalid",
             Self::Unavailable(_) => "unavailable",
             Self::Unsupported(_) => "unsupported",
+            Self::Vetoed { .. } => "vetoed",
         }
     }
 }
@@ -118,6 +131,64 @@ impl SnapshotError {
             Self::Corrupt(_) => "corrupt",
             Self::Invalid(_) => "invalid",
             Self::Unavailable(_) => "unavailable",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
+}
+
+/// Why the read side did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadSideError {
+    /// The read side was closed. Open it again.
+    #[error("the read side is closed; open it again")]
+    Closed,
+    /// Stored bytes are not what they must be. Rebuild what is derived, or have the database
+    /// checked.
+    #[error("the read side is damaged; rebuild what is derived, or have the database checked")]
+    Corrupt(#[source] Fault),
+    /// Somebody else works this part now, or its generation is gone. Stop, and claim it again.
+    #[error("somebody else works this part of {0} now; claim it again")]
+    Fenced(SubscriberName),
+    /// The call itself is wrong. Fix it.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// What is stored was made by another version of the code.
+    #[error(
+        "{subscriber} was made by version {stored} of its code, and this is version {asked}; \
+         rebuild it, or run the other version"
+    )]
+    OtherVersion {
+        /// Whose.
+        subscriber: SubscriberName,
+        /// The version that made it.
+        stored: u32,
+        /// The version that asks.
+        asked: u32,
+    },
+    /// The read side cannot do it now. Retry later.
+    #[error("the read side is not available; retry later")]
+    Unavailable(#[source] Fault),
+    /// There is no such subscriber, or no such generation or part of it.
+    #[error("{0} is not known here, or no longer in this generation; enrol it first")]
+    Unknown(SubscriberName),
+    /// The read side can never do it. Use another one or another way.
+    #[error("this read side does not support {0}")]
+    Unsupported(&'static str),
+}
+
+impl ReadSideError {
+    /// The error's group in one word, as used in the network API and in `docs/errors`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Corrupt(_) => "corrupt",
+            Self::Fenced(_) => "fenced",
+            Self::Invalid(_) => "invalid",
+            Self::OtherVersion { .. } => "other_version",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unknown(_) => "unknown_subscriber",
             Self::Unsupported(_) => "unsupported",
         }
     }

@@ -33,6 +33,7 @@ mod name;
 mod position;
 mod query;
 mod read;
+mod read_side;
 pub mod repeat;
 mod snapshot;
 mod store;
@@ -42,16 +43,25 @@ mod timestamp;
 pub use append::{Append, AppendCondition, Receipt, StreamAppend, StreamReceipt};
 pub use catalog::{ListStreams, Stats, StreamCatalog, StreamInfo, StreamInfos};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use error::{AppendError, Conflict, Fault, Invalid, ReadError, SnapshotError};
+pub use error::{AppendError, Conflict, Fault, Invalid, ReadError, ReadSideError, SnapshotError};
 pub use event::{ContentType, Data, NewEvent, RecordedEvent, Tags};
 pub use id::{EventId, Ids, RandomIds, SequentialIds};
 pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use metadata::Metadata;
-pub use name::{Category, EventType, Fingerprint, InvalidName, NameFault, StreamId, Tag};
+pub use name::{
+    Category, EventType, Fingerprint, InvalidName, NameFault, StreamId, SubscriberName, Tag,
+};
 pub use position::{ExpectedVersion, Position, Version};
 pub use query::{Query, QueryItem};
 pub use read::{Direction, EventStream, Read, Scope};
+pub use read_side::{
+    Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo, DeliveryQueue,
+    DeliveryState, Enqueue, Enrol, EventRef, Failure, Generation, GenerationInfo, InboxInfo, Lease,
+    ListRows, NewDelivery, OnNewVersion, Parked, Partition, PartitionInfo, PoisonEvent,
+    ProjectError, Projector, Renewed, Role, Row, RowChange, RowFold, RowKey, RowStore,
+    SelectDeliveries, Settled, Stretch, SubscriberInfo, SubscriberState, Take, Then,
+};
 pub use snapshot::{
     MemorySnapshots, SelectSnapshots, Snapshot, SnapshotInfo, SnapshotInfos, SnapshotStore,
 };

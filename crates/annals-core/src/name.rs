@@ -227,6 +227,24 @@ name!(
     is_plain
 );
 
+name!(
+    /// The name of whoever keeps a checkpoint: a projection, or an inbox.
+    ///
+    /// Letters a to z and A to Z, digits, `_`, `.` and `-`, like `balances` or `email`.
+    ///
+    /// ```
+    /// use annals_core::SubscriberName;
+    ///
+    /// let balances: SubscriberName = "balances".parse()?;
+    /// assert!(SubscriberName::new("account balances").is_err());
+    /// # Ok::<(), annals_core::InvalidName>(())
+    /// ```
+    SubscriberName,
+    "subscriber name",
+    64,
+    is_plain
+);
+
 impl StreamId {
     /// The stream of one thing: `category`, a dash, `id`.
     ///

@@ -61,6 +61,7 @@ impl Refusal {
             AppendError::Corrupt(_) => Self::corrupt(),
             AppendError::Unavailable(_) => Self::unavailable(),
             AppendError::Unsupported(_) => Self::unsupported(detail),
+            AppendError::Vetoed { .. } => Self::vetoed(detail),
             _ => Self::unknown(),
         }
     }
@@ -90,6 +91,10 @@ impl Refusal {
             "The store is not available",
             "the store cannot do it now, and nothing was written; retry later",
         )
+    }
+
+    fn vetoed(detail: String) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "vetoed", "A reactor does not allow it", detail)
     }
 
     fn unsupported(detail: String) -> Self {
@@ -157,7 +162,7 @@ impl IntoResponse for Refusal {
 /// Tells the operator what the client is not told. What a client did wrong is its own matter.
 fn log(error: &dyn Error, code: &str) {
     match code {
-        "conflict" | "invalid" | "unsupported" => {}
+        "conflict" | "invalid" | "unsupported" | "vetoed" => {}
         "closed" | "unavailable" => tracing::warn!(code, "{}", Chain(error)),
         _ => tracing::error!(code, "{}", Chain(error)),
     }

@@ -122,6 +122,7 @@ mod fold;
 mod handle;
 mod history;
 mod load;
+mod reactor;
 mod reading;
 mod record;
 mod refusal;
@@ -156,6 +157,7 @@ pub use field_errors::{FieldError, FieldErrors};
 pub use handle::Annals;
 pub use history::{History, Recorded};
 pub use load::{AsOf, Loaded};
+pub use reactor::{ReactError, ReactErrorKind, Reacting, Reactor};
 pub use reading::{CurrentEvents, CurrentNotices};
 pub use record::{
     Change, Changed, IllegalTransition, Record, RecordError, Recordable, Recording, StateMachine,
@@ -167,6 +169,14 @@ pub use snapshot::{Rebuilt, SnapshotPolicy, SnapshotsError, Tail};
 pub use standing::{NotOpen, Standing};
 pub use upcast::{Part, Upcasters};
 
+pub use annals_core::{
+    Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo, DeliveryQueue,
+    DeliveryState, Enqueue, Enrol, EventRef, Failure, Generation, GenerationInfo, InboxInfo, Lease,
+    ListRows, NewDelivery, OnNewVersion, Parked, Partition, PartitionInfo, PoisonEvent,
+    ProjectError, Projector, ReadSideError, Renewed, Role, Row, RowChange, RowFold, RowKey,
+    RowStore, SelectDeliveries, Settled, Stretch, SubscriberInfo, SubscriberName, SubscriberState,
+    Take, Then,
+};
 pub use annals_core::{
     Append, AppendCondition, AppendError, Category, Clock, Conflict, ContentType, Data, Direction,
     EventId, EventStore, EventStoreExt, EventStream, EventType, ExpectedVersion, Fault,

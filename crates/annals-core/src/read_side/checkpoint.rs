@@ -1,0 +1,411 @@
+//! How far subscribers have come, and who works them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::error::ReadSideError;
+use crate::{EventId, Position, SubscriberName, Timestamp};
+
+/// Which building of a projection: a rebuild makes the next one, beside the one that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(u32);
+
+impl Generation {
+    /// The first one.
+    pub const FIRST: Self = Self(1);
+
+    /// The generation with this number.
+    #[must_use]
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number, for storing it elsewhere.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The one after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// One of the parts into which a subscriber's work is divided.
+///
+/// What belongs to which part is decided by [`of`](Self::of), the same in every process and for
+/// ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a part of so many, and nothing else")]
+pub struct Partition {
+    /// Counted from 0.
+    pub index: u32,
+    /// How many there are.
+    pub count: u32,
+}
+
+impl Partition {
+    /// The only one.
+    pub const WHOLE: Self = Self { index: 0, count: 1 };
+
+    /// The part that `key` belongs to, of so many: FNV-1a over its bytes.
+    #[must_use]
+    pub fn of(key: &str, count: u32) -> u32 {
+        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        // The lower bits alone of such short keys are too even.
+        let mixed = (hash ^ (hash >> 32)) % u64::from(count.max(1));
+        u32::try_from(mixed).expect("a remainder is less than the u32 it is of")
+    }
+
+    /// Whether `key` belongs to this part.
+    #[must_use]
+    pub fn owns(self, key: &str) -> bool {
+        self.count <= 1 || Self::of(key, self.count) == self.index
+    }
+}
+
+/// Who begins to work.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers make it")]
+pub struct Enrol {
+    /// The subscriber.
+    pub subscriber: SubscriberName,
+    /// Which version of its code.
+    pub version: u32,
+    /// In how many parts its work is divided, if it is a new one.
+    pub partitions: u32,
+    /// After which position it begins, if it is a new one.
+    pub after: Position,
+    /// What to do if the stored version is another.
+    pub on_new_version: OnNewVersion,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// What to do when a subscriber's code has another version than what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[expect(clippy::exhaustive_enums, reason = "nothing else can be done about it")]
+pub enum OnNewVersion {
+    /// Answer [`ReadSideError::OtherVersion`].
+    #[default]
+    Refuse,
+    /// Begin, or go on with, a new generation beside the active one, which goes on being read.
+    Rebuild,
+}
+
+/// Whether a subscriber works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubscriberState {
+    /// It works.
+    Running,
+    /// It was told to wait, and does so until it is told to go on, also after a restart.
+    Paused,
+    /// An inbox takes no new deliveries: events that come meanwhile will never be delivered to it.
+    Disabled,
+}
+
+/// What a generation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// It is the one that is read.
+    Active,
+    /// It is being built, to take the active one's place.
+    Building,
+}
+
+/// A subscriber and all that is known of it.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "stores make it")]
+pub struct SubscriberInfo {
+    /// Its name.
+    pub subscriber: SubscriberName,
+    /// Whether it works.
+    pub state: SubscriberState,
+    /// The active generation, and behind it one that is being built, if there is one.
+    pub generations: Vec<GenerationInfo>,
+}
+
+impl SubscriberInfo {
+    /// The generation that is read.
+    #[must_use]
+    pub fn active(&self) -> Option<&GenerationInfo> {
+        self.generations.iter().find(|generation| generation.role == Role::Active)
+    }
+
+    /// The generation that is being built.
+    #[must_use]
+    pub fn building(&self) -> Option<&GenerationInfo> {
+        self.generations.iter().find(|generation| generation.role == Role::Building)
+    }
+}
+
+/// A generation and its parts.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "stores make it")]
+pub struct GenerationInfo {
+    /// Which one.
+    pub generation: Generation,
+    /// Which version of the code makes it.
+    pub version: u32,
+    /// What it is for.
+    pub role: Role,
+    /// Since when it has been made.
+    pub begun_at: Timestamp,
+    /// Its parts, by their index.
+    pub partitions: Vec<PartitionInfo>,
+}
+
+impl GenerationInfo {
+    /// How far all of its parts have come.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.partitions.iter().map(|part| part.position).min().unwrap_or(Position::START)
+    }
+}
+
+/// One part of a generation.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "stores make it")]
+pub struct PartitionInfo {
+    /// Which part.
+    pub partition: Partition,
+    /// Its checkpoint.
+    pub position: Position,
+    /// How many events were applied to come so far.
+    pub events: u64,
+    /// How many of them were parked.
+    pub parked: u64,
+    /// When the checkpoint last moved.
+    pub moved_at: Timestamp,
+    /// Who works it, and until when that is certain.
+    pub owner: Option<(String, Timestamp)>,
+    /// Why it does not go on.
+    pub failure: Option<Failure>,
+}
+
+/// Why a part does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "callers make it")]
+pub struct Failure {
+    /// The event that could not be applied, if it was one.
+    pub event: Option<(Position, EventId)>,
+    /// What went wrong, with all its reasons.
+    pub error: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A wish to work one part.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers make it")]
+pub struct Claim {
+    /// Whose.
+    pub subscriber: SubscriberName,
+    /// Of which generation.
+    pub generation: Generation,
+    /// Which part.
+    pub partition: u32,
+    /// Who wants it: one text for each process, or task, that works.
+    pub owner: Arc<str>,
+    /// The present moment.
+    pub now: Timestamp,
+    /// Until when it wants to have it.
+    pub until: Timestamp,
+}
+
+/// The right to work one part, until somebody else has got it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "stores make it")]
+pub struct Lease {
+    /// Whose part.
+    pub subscriber: SubscriberName,
+    /// Of which generation.
+    pub generation: Generation,
+    /// Which part, of how many.
+    pub partition: Partition,
+    /// Increases each time the part gets another owner: whoever comes with an older one has lost
+    /// it, whatever the clocks say.
+    pub fence: u64,
+    /// Where the checkpoint was when it was claimed.
+    pub position: Position,
+    /// Why it does not go on, if that was so when it was claimed.
+    pub failure: Option<Failure>,
+}
+
+/// What has become of a lease that was renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "stores make it")]
+pub struct Renewed {
+    /// What the subscriber was told.
+    pub state: SubscriberState,
+    /// What the generation is for.
+    pub role: Role,
+    /// Whether a failure stands against the part: gone after it was [resumed](CheckpointStore::set_state).
+    pub failed: bool,
+}
+
+/// A checkpoint moves.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "callers make it")]
+pub struct Advance {
+    /// By whom.
+    pub lease: Lease,
+    /// Where to: never back.
+    pub to: Position,
+    /// How many events were applied on the way.
+    pub events: u64,
+    /// Events on the way that could not be applied, and are put aside.
+    pub parked: Vec<Parked>,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// An event that was put aside, because a subscriber cannot apply it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "callers make it")]
+pub struct Parked {
+    /// Where the event stands.
+    pub position: Position,
+    /// Its id.
+    pub event: EventId,
+    /// What went wrong, with all its reasons.
+    pub error: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A database that keeps checkpoints, and who may move them.
+///
+/// A subscriber has generations, and each of these so many parts; each part has a checkpoint and
+/// at most one owner. A database that also keeps what is derived moves the checkpoint in the same
+/// transaction.
+#[async_trait]
+pub trait CheckpointStore: Send + Sync + fmt::Debug {
+    /// Makes a subscriber known, and says how it stands.
+    ///
+    /// A new one gets an active generation, [`Generation::FIRST`], whose parts begin after
+    /// [`Enrol::after`]. One whose active generation, or the one that is being built, has this
+    /// version is left as it is, also in how many parts it has. Otherwise, what
+    /// [`Enrol::on_new_version`] says: a generation that was being built by yet another version
+    /// is discarded.
+    ///
+    /// # Errors
+    /// [`ReadSideError::OtherVersion`], or when the database does not answer.
+    async fn enrol(&self, enrol: Enrol) -> Result<SubscriberInfo, ReadSideError>;
+
+    /// Begins a generation beside the active one, with the version and the parts that
+    /// [`Enrol`] gives, from [`Enrol::after`] on; `on_new_version` says nothing here. One that is being built
+    /// already is discarded first.
+    ///
+    /// # Errors
+    /// [`ReadSideError::Unknown`] for a subscriber that never enrolled.
+    async fn begin_generation(&self, enrol: Enrol) -> Result<Generation, ReadSideError>;
+
+    /// Makes the generation that is being built the active one, and forgets the other with all
+    /// that is kept for it here; whoever works that one finds its leases fenced.
+    ///
+    /// Does nothing when it is the active one already.
+    ///
+    /// # Errors
+    /// [`ReadSideError::Unknown`] when there is no such generation.
+    async fn activate(
+        &self,
+        subscriber: &SubscriberName,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Result<(), ReadSideError>;
+
+    /// Forgets the generation that is being built, if this is it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn discard(
+        &self,
+        subscriber: &SubscriberName,
+        generation: Generation,
+    ) -> Result<(), ReadSideError>;
+
+    /// Gets the right to work a part, if nobody has it, or its owner's time is up, or it is this
+    /// owner's already. Each claim that succeeds has a higher fence than all before it.
+    ///
+    /// `None` when somebody else has it.
+    ///
+    /// # Errors
+    /// [`ReadSideError::Unknown`] when there is no such part any more.
+    async fn claim(&self, claim: Claim) -> Result<Option<Lease>, ReadSideError>;
+
+    /// Keeps the right to work a part for longer, and tells what the owner should know.
+    ///
+    /// # Errors
+    /// [`ReadSideError::Fenced`] when somebody else has it, or the generation is gone.
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed, ReadSideError>;
+
+    /// Gives the right back. One that is lost already is none.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn release(&self, lease: &Lease) -> Result<(), ReadSideError>;
+
+    /// Moves a checkpoint, and takes away the failure that stood against its part.
+    ///
+    /// # Errors
+    /// [`ReadSideError::Fenced`] when somebody else has the part, or the generation is gone: then
+    /// nothing has moved.
+    async fn advance(&self, advance: &Advance) -> Result<(), ReadSideError>;
+
+    /// Says why a part does not go on. Its owner keeps it.
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance).
+    async fn fail(&self, lease: &Lease, failure: Failure) -> Result<(), ReadSideError>;
+
+    /// Tells a subscriber to work, to wait, or to take nothing new. [`SubscriberState::Running`]
+    /// also takes away the failures that stand against its parts, so that they try again.
+    ///
+    /// # Errors
+    /// [`ReadSideError::Unknown`] for a subscriber that never enrolled.
+    async fn set_state(
+        &self,
+        subscriber: &SubscriberName,
+        state: SubscriberState,
+    ) -> Result<(), ReadSideError>;
+
+    /// All subscribers, by name.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn subscribers(&self) -> Result<Vec<SubscriberInfo>, ReadSideError>;
+
+    /// One subscriber.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn subscriber(
+        &self,
+        subscriber: &SubscriberName,
+    ) -> Result<Option<SubscriberInfo>, ReadSideError>;
+
+    /// The events that the active generation and the one being built have put aside, the lowest position first, at most so many.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn parked(
+        &self,
+        subscriber: &SubscriberName,
+        limit: usize,
+    ) -> Result<Vec<Parked>, ReadSideError>;
+}
