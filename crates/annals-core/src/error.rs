@@ -312,6 +312,15 @@ pub enum Invalid {
     /// An append has no events.
     #[error("the append has no events; add at least one")]
     NoEvents,
+    /// A subscriber's work is divided into no parts.
+    #[error("work cannot be divided into 0 partitions; use 1 or more")]
+    NoPartitions,
+    /// A text has the character NUL, which not every database can keep.
+    #[error("{0} has the character NUL; leave it out")]
+    Nul(
+        /// Which text.
+        &'static str,
+    ),
     /// An append names the same stream twice.
     #[error("stream {stream} occurs twice in the append; put its events together")]
     StreamTwice {

@@ -1,7 +1,7 @@
 //! Every input has a named limit with a default (S8).
 
 use crate::error::Invalid;
-use crate::{Append, NewEvent, Query, Snapshot};
+use crate::{Append, NewEvent, Query, RowChange, RowKey, Snapshot};
 
 /// What a store accepts. Names themselves are bounded by their own `BYTES_MAX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,18 @@ impl Limits {
         within("snapshot_bytes_max", self.snapshot_bytes_max, snapshot.state.len())
     }
 
+    /// Checks a row that is to be written; every store of rows does so before it writes.
+    ///
+    /// # Errors
+    /// [`Invalid::LimitExceeded`], naming the limit, or [`Invalid::Nul`].
+    pub fn check_row(&self, change: &RowChange) -> Result<(), Invalid> {
+        let key = change.key.as_str();
+        within("row_key_bytes_max", RowKey::BYTES_MAX, key.len())?;
+        without_nul("a row's key", key)?;
+        let value = change.value.as_ref().map_or(0, |value| value.len());
+        within("snapshot_bytes_max", self.snapshot_bytes_max, value)
+    }
+
     fn check_event(&self, event: &NewEvent) -> Result<(), Invalid> {
         within("event_data_bytes_max", self.event_data_bytes_max, event.data.bytes.len())?;
         let metadata = event.metadata.as_json().len();
@@ -92,6 +104,11 @@ impl Default for Limits {
     }
 }
 
-fn within(limit: &'static str, max: usize, actual: usize) -> Result<(), Invalid> {
+pub(crate) fn within(limit: &'static str, max: usize, actual: usize) -> Result<(), Invalid> {
     if actual > max { Err(Invalid::LimitExceeded { limit, max, actual }) } else { Ok(()) }
+}
+
+/// PostgreSQL has no such text.
+pub(crate) fn without_nul(what: &'static str, text: &str) -> Result<(), Invalid> {
+    if text.contains('\0') { Err(Invalid::Nul(what)) } else { Ok(()) }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::error::ReadSideError;
+use crate::error::{Invalid, ReadSideError};
+use crate::limits::within;
 use crate::{EventId, Position, SubscriberName, Timestamp};
 
 /// Which building of a projection: a rebuild makes the next one, beside the one that is read.
@@ -55,6 +56,9 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// The most there may be of one subscriber.
+    pub const COUNT_MAX: u32 = 1024;
+
     /// The only one.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 
@@ -92,6 +96,20 @@ pub struct Enrol {
     pub on_new_version: OnNewVersion,
     /// The present moment.
     pub now: Timestamp,
+}
+
+impl Enrol {
+    /// Checks in how many parts the work is to be divided: from 1 to
+    /// [`Partition::COUNT_MAX`]. Every read side does so first.
+    ///
+    /// # Errors
+    /// [`Invalid::LimitExceeded`], or [`Invalid::NoPartitions`].
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.partitions == 0 {
+            return Err(Invalid::NoPartitions);
+        }
+        within("partitions_max", Partition::COUNT_MAX as usize, self.partitions as usize)
+    }
 }
 
 /// What to do when a subscriber's code has another version than what is stored.
@@ -264,7 +282,7 @@ pub struct Renewed {
 pub struct Advance {
     /// By whom.
     pub lease: Lease,
-    /// Where to: never back.
+    /// Where to: on from where the checkpoint is.
     pub to: Position,
     /// How many events were applied on the way.
     pub events: u64,
@@ -272,6 +290,19 @@ pub struct Advance {
     pub parked: Vec<Parked>,
     /// The present moment.
     pub now: Timestamp,
+}
+
+impl Advance {
+    /// Whether it goes on from a checkpoint that stands here. One that was made already, the
+    /// answer to which was lost, does not: its events must not be applied twice.
+    ///
+    /// To the same place it may go without any event, and changes nothing then but the failure
+    /// that stood against the part.
+    #[must_use]
+    pub fn follows(&self, checkpoint: Position) -> bool {
+        let empty = self.events == 0 && self.parked.is_empty();
+        self.to > checkpoint || (self.to == checkpoint && empty)
+    }
 }
 
 /// An event that was put aside, because a subscriber cannot apply it.
@@ -304,15 +335,18 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
     /// is discarded.
     ///
     /// # Errors
-    /// [`ReadSideError::OtherVersion`], or when the database does not answer.
+    /// [`ReadSideError::OtherVersion`], [`ReadSideError::Invalid`] for a number of parts that
+    /// [`Enrol::check`] refuses, or when the database does not answer.
     async fn enrol(&self, enrol: Enrol) -> Result<SubscriberInfo, ReadSideError>;
 
     /// Begins a generation beside the active one, with the version and the parts that
     /// [`Enrol`] gives, from [`Enrol::after`] on; `on_new_version` says nothing here. One that is being built
-    /// already is discarded first.
+    /// already is discarded first. No generation of a subscriber has a number that another had
+    /// before it, whatever became of that one.
     ///
     /// # Errors
-    /// [`ReadSideError::Unknown`] for a subscriber that never enrolled.
+    /// [`ReadSideError::Unknown`] for a subscriber that never enrolled, and
+    /// [`ReadSideError::Invalid`] as in [`enrol`](Self::enrol).
     async fn begin_generation(&self, enrol: Enrol) -> Result<Generation, ReadSideError>;
 
     /// Makes the generation that is being built the active one, and forgets the other with all
@@ -329,7 +363,8 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<(), ReadSideError>;
 
-    /// Forgets the generation that is being built, if this is it.
+    /// Forgets the generation that is being built, if this is it; whoever works it finds its
+    /// leases fenced. Does nothing otherwise.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -339,22 +374,26 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
         generation: Generation,
     ) -> Result<(), ReadSideError>;
 
-    /// Gets the right to work a part, if nobody has it, or its owner's time is up, or it is this
-    /// owner's already. Each claim that succeeds has a higher fence than all before it.
+    /// Gets the right to work a part, if nobody has it, or its owner's time is up, which is so
+    /// from [`Claim::until`] on, or it is this owner's already. Each claim that succeeds has a
+    /// higher fence than all before it, so that every older lease is lost.
     ///
-    /// `None` when somebody else has it.
+    /// `None` when somebody else has it. Whether the subscriber is to wait plays no part here:
+    /// [`renew`](Self::renew) says so.
     ///
     /// # Errors
-    /// [`ReadSideError::Unknown`] when there is no such part any more.
+    /// [`ReadSideError::Unknown`] when there is no such part, or no more.
     async fn claim(&self, claim: Claim) -> Result<Option<Lease>, ReadSideError>;
 
-    /// Keeps the right to work a part for longer, and tells what the owner should know.
+    /// Keeps the right to work a part for longer, and tells what the owner should know. That its
+    /// time was up does not matter, as long as nobody else has claimed it.
     ///
     /// # Errors
-    /// [`ReadSideError::Fenced`] when somebody else has it, or the generation is gone.
+    /// [`ReadSideError::Fenced`] when the lease is lost: the part was claimed again, or given
+    /// back, or its generation is gone.
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed, ReadSideError>;
 
-    /// Gives the right back. One that is lost already is none.
+    /// Gives the right back. With a lease that is lost already, it does nothing.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -362,15 +401,19 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
 
     /// Moves a checkpoint, and takes away the failure that stood against its part.
     ///
+    /// When the database does not answer it may have moved or not: claim the part again, and go
+    /// on from where the lease says.
+    ///
     /// # Errors
-    /// [`ReadSideError::Fenced`] when somebody else has the part, or the generation is gone: then
-    /// nothing has moved.
+    /// [`ReadSideError::Fenced`] when the lease is lost as in [`renew`](Self::renew), or the
+    /// checkpoint stands where the advance does not [follow](Advance::follows): then nothing has
+    /// changed.
     async fn advance(&self, advance: &Advance) -> Result<(), ReadSideError>;
 
     /// Says why a part does not go on. Its owner keeps it.
     ///
     /// # Errors
-    /// As [`advance`](Self::advance).
+    /// [`ReadSideError::Fenced`] when the lease is lost.
     async fn fail(&self, lease: &Lease, failure: Failure) -> Result<(), ReadSideError>;
 
     /// Tells a subscriber to work, to wait, or to take nothing new. [`SubscriberState::Running`]
@@ -399,7 +442,8 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
         subscriber: &SubscriberName,
     ) -> Result<Option<SubscriberInfo>, ReadSideError>;
 
-    /// The events that the active generation and the one being built have put aside, the lowest position first, at most so many.
+    /// The events that the active generation and the one being built have put aside, the lowest
+    /// position first, at most so many. One that both have put aside is there twice.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Advance, CheckpointStore};
-use crate::error::ReadSideError;
+use crate::error::{Invalid, ReadSideError};
+use crate::limits::{within, without_nul};
 use crate::{EventId, EventType, Position, StreamId, SubscriberName, Timestamp, Version};
 
 /// What a delivery is called, the same whenever it is tried, and if the event is delivered again
@@ -78,13 +79,31 @@ pub struct NewDelivery {
     pub inbox: SubscriberName,
     /// Of which event.
     pub event: EventRef,
-    /// To whom behind the inbox, where it has several.
+    /// To whom behind the inbox, where it has several. At most 512 bytes, without NUL.
     pub recipient: Option<String>,
-    /// Deliveries of one inbox with the same lane are made one after the other, by position;
-    /// without one, in any order. At most 512 bytes.
+    /// Deliveries of one inbox with the same lane are made one after the other, by position and
+    /// then by id; without one, in any order. At most 512 bytes, without NUL.
     pub lane: Option<String>,
     /// Not before this moment.
     pub due_at: Timestamp,
+}
+
+impl NewDelivery {
+    /// The most bytes that a recipient or a lane may have.
+    pub const NAME_BYTES_MAX: usize = 512;
+
+    /// Checks its recipient and its lane; every queue does so first.
+    ///
+    /// # Errors
+    /// [`Invalid::LimitExceeded`], naming the limit, or [`Invalid::Nul`].
+    pub fn check(&self) -> Result<(), Invalid> {
+        let recipient = self.recipient.as_deref().unwrap_or_default();
+        within("recipient_bytes_max", Self::NAME_BYTES_MAX, recipient.len())?;
+        without_nul("a delivery's recipient", recipient)?;
+        let lane = self.lane.as_deref().unwrap_or_default();
+        within("lane_bytes_max", Self::NAME_BYTES_MAX, lane.len())?;
+        without_nul("a delivery's lane", lane)
+    }
 }
 
 /// New deliveries, and the checkpoints of the inboxes they are for.
@@ -131,7 +150,8 @@ pub struct Delivery {
     pub attempt: u32,
     /// When it was enqueued.
     pub enqueued_at: Timestamp,
-    /// Shows that the delivery is still this attempt's.
+    /// Shows that the delivery is still this attempt's: each attempt of a delivery has a higher
+    /// one than those before it, also after it was retried.
     pub token: u64,
 }
 
@@ -190,7 +210,8 @@ pub enum DeliveryState {
     Taken,
     /// It ran out of attempts.
     Dead,
-    /// It is made. Such deliveries are remembered for a while, those with failed attempts.
+    /// It is made. It is remembered until it is [forgotten](DeliveryQueue::forget), so as not to
+    /// be made again.
     Done,
     /// Somebody decided that it is not made.
     Skipped,
@@ -214,7 +235,7 @@ pub struct DeliveryInfo {
     pub state: DeliveryState,
     /// How many attempts were made since it was enqueued, or last retried by hand.
     pub attempts: u32,
-    /// When it is due.
+    /// When it is due, if it waits.
     pub due_at: Timestamp,
     /// When it was enqueued.
     pub enqueued_at: Timestamp,
@@ -323,7 +344,7 @@ impl SelectDeliveries {
 pub struct InboxInfo {
     /// Which one.
     pub inbox: SubscriberName,
-    /// Deliveries that wait, and were not tried yet.
+    /// Deliveries that wait, and were not tried yet, or not since they were retried by hand.
     pub waiting: u64,
     /// Deliveries that wait to be tried again.
     pub retrying: u64,
@@ -331,7 +352,7 @@ pub struct InboxInfo {
     pub taken: u64,
     /// Dead letters.
     pub dead: u64,
-    /// Since when the oldest delivery that is neither made nor dead waits.
+    /// When the oldest delivery that waits or is taken was enqueued.
     pub oldest: Option<Timestamp>,
 }
 
@@ -341,8 +362,8 @@ pub struct InboxInfo {
 /// the log was looked at for it. What was found is in the queue, so that a failure holds up
 /// nobody.
 ///
-/// Of the deliveries of one inbox with one lane, only that with the lowest position that is
-/// neither done nor skipped can be taken: a dead letter holds up its lane until it is retried or
+/// Of the deliveries of one inbox with one lane, only that with the lowest position, and then
+/// the lowest id, that is neither done nor skipped can be taken: a dead letter holds up its lane until it is retried or
 /// skipped, and nothing else.
 #[async_trait]
 pub trait DeliveryQueue: CheckpointStore {
@@ -350,21 +371,26 @@ pub trait DeliveryQueue: CheckpointStore {
     /// however it stands now, is passed over. Says how many were new.
     ///
     /// # Errors
-    /// [`ReadSideError::Fenced`] when somebody else has one of the inboxes: then nothing
-    /// happened.
+    /// [`ReadSideError::Fenced`] as in [`advance`](CheckpointStore::advance) for one of the
+    /// checkpoints, [`ReadSideError::Invalid`] for what [`NewDelivery::check`] refuses: then
+    /// nothing happened.
     async fn enqueue(&self, enqueue: Enqueue, now: Timestamp) -> Result<u64, ReadSideError>;
 
-    /// Takes deliveries that are due, the lowest positions first. Nobody else gets them before
-    /// [`Take::until`], and then only with another token.
+    /// Takes deliveries that are due, the lowest positions first, and begins an attempt of each.
+    /// Nobody else gets them before [`Take::until`], and then only with another token.
     ///
-    /// Those of an inbox that is paused are not taken; those of a disabled one are.
+    /// Those of an inbox that is paused are not taken; those of a disabled one, or of one that
+    /// never enrolled, are.
     ///
     /// # Errors
     /// When the database does not answer.
     async fn take(&self, take: Take) -> Result<Vec<Delivery>, ReadSideError>;
 
-    /// Says what came of attempts. What another attempt has begun meanwhile is left to that one,
-    /// and only remembered.
+    /// Says what came of attempts. Where another attempt has begun meanwhile, or the delivery is
+    /// not taken any more, that is left as it is, and this attempt only remembered, once. What is
+    /// not known is passed over.
+    ///
+    /// NUL in the texts may be kept as another character.
     ///
     /// # Errors
     /// When the database does not answer: then nothing is settled.
@@ -397,15 +423,16 @@ pub trait DeliveryQueue: CheckpointStore {
         limit: usize,
     ) -> Result<Vec<DeliveryInfo>, ReadSideError>;
 
-    /// The attempts that are remembered of a delivery, oldest first: of one that succeeded at
-    /// once, none.
+    /// The attempts that are remembered of a delivery, in the order in which they began. One that
+    /// succeeded is remembered only behind others: of a delivery that was made at once, none.
     ///
     /// # Errors
     /// When the database does not answer.
     async fn attempts(&self, id: &DeliveryId) -> Result<Vec<Attempt>, ReadSideError>;
 
     /// Makes dead letters, and those that wait to be tried again, due at once, and counts their
-    /// attempts anew. Says how many.
+    /// attempts anew: they wait then as if they had not been tried, but what is remembered of
+    /// their attempts stays. Says how many.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -423,7 +450,7 @@ pub trait DeliveryQueue: CheckpointStore {
         now: Timestamp,
     ) -> Result<u64, ReadSideError>;
 
-    /// Inboxes in figures, by name: those that have deliveries which are not made.
+    /// Inboxes in figures, by name: those that have deliveries which are neither made nor skipped.
     ///
     /// # Errors
     /// When the database does not answer.

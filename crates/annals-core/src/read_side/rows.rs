@@ -9,7 +9,8 @@ use super::{Advance, Generation, Lease};
 use crate::SubscriberName;
 use crate::error::ReadSideError;
 
-/// The key of a row within its projection: up to 512 bytes of text, compared byte by byte.
+/// The key of a row within its projection: up to 512 bytes of text without NUL, compared byte by
+/// byte.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey(String);
 
@@ -85,19 +86,20 @@ pub struct ListRows {
 /// transaction.
 #[async_trait]
 pub trait RowStore: super::CheckpointStore {
-    /// The rows with these keys that there are, in any order, in a generation that is being
-    /// worked.
+    /// The rows with these keys that there are, in any order, in the generation that a lease is
+    /// for. Whether the lease is lost shows when it commits.
     ///
     /// # Errors
     /// When the database does not answer.
     async fn rows_of(&self, lease: &Lease, keys: &[RowKey]) -> Result<Vec<Row>, ReadSideError>;
 
-    /// Writes rows and moves the checkpoint, both or neither.
+    /// Writes rows into the generation of the lease, and moves the checkpoint, both or neither.
     ///
     /// # Errors
-    /// [`ReadSideError::Fenced`] when somebody else has the part, or the generation is gone;
-    /// [`ReadSideError::Invalid`] for a key that is too long, or a value larger than
-    /// [`snapshot_bytes_max`](crate::Limits::snapshot_bytes_max). Nothing is written then.
+    /// [`ReadSideError::Fenced`] as in [`advance`](super::CheckpointStore::advance), which also
+    /// keeps a stretch from being written twice;
+    /// [`ReadSideError::Invalid`] for what [`Limits::check_row`](crate::Limits::check_row)
+    /// refuses. Nothing is written then.
     async fn commit_rows(
         &self,
         changes: Vec<RowChange>,
@@ -124,8 +126,8 @@ pub trait RowStore: super::CheckpointStore {
         list: ListRows,
     ) -> Result<Vec<Row>, ReadSideError>;
 
-    /// Drops rows of generations that are neither active nor being built, at most so many, and
-    /// says how many they were: to be called until there are none.
+    /// Drops rows of generations that are neither active, nor being built, nor named in `keep`,
+    /// at most so many, and says how many they were: to be called until there are none.
     ///
     /// # Errors
     /// When the database does not answer.
