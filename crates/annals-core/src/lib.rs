@@ -58,8 +58,8 @@ pub use read::{Direction, EventStream, Read, Scope};
 pub use read_side::{
     Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo, DeliveryQueue,
     DeliveryState, Enqueue, Enrol, EventRef, Failure, Generation, GenerationInfo, InboxInfo, Lease,
-    ListRows, NewDelivery, OnNewVersion, Parked, Partition, PartitionInfo, PoisonEvent,
-    ProjectError, Projector, Renewed, Role, Row, RowChange, RowFold, RowKey, RowStore,
+    ListRows, MemoryReadSide, NewDelivery, OnNewVersion, Parked, Partition, PartitionInfo,
+    PoisonEvent, ProjectError, Projector, Renewed, Role, Row, RowChange, RowFold, RowKey, RowStore,
     SelectDeliveries, Settled, Stretch, SubscriberInfo, SubscriberState, Take, Then,
 };
 pub use snapshot::{

@@ -12,6 +12,7 @@
 mod checkpoint;
 mod delivery;
 mod fold;
+mod memory;
 mod projector;
 mod rows;
 
@@ -24,5 +25,6 @@ pub use delivery::{
     InboxInfo, NewDelivery, SelectDeliveries, Settled, Take, Then,
 };
 pub use fold::{PoisonEvent, RowFold};
+pub use memory::MemoryReadSide;
 pub use projector::{ProjectError, Projector, Stretch};
 pub use rows::{ListRows, Row, RowChange, RowKey, RowStore};
