@@ -8,11 +8,13 @@ use futures_util::stream;
 use tokio::sync::watch;
 
 use crate::error::{AppendError, Conflict, Invalid, ReadError};
+use crate::read_side::Inline;
 use crate::subscription::follow;
 use crate::{
-    Append, Clock, Direction, EventId, EventStore, EventStream, Limits, ListStreams, NewEvent,
-    Position, Read, Receipt, RecordedEvent, Stats, StreamCatalog, StreamId, StreamInfo,
-    StreamInfos, Subscribe, Subscription, SystemClock, Tags, Timestamp, Version,
+    Append, Clock, Direction, EventId, EventStore, EventStream, Limits, ListStreams,
+    MemoryReadSide, NewEvent, Position, ProjectError, Read, Receipt, RecordedEvent, RowFold, Stats,
+    StreamCatalog, StreamId, StreamInfo, StreamInfos, Subscribe, Subscription, SystemClock, Tags,
+    Timestamp, Version,
 };
 
 /// A log in memory. Clones share it; it is gone with the last of them.
@@ -37,6 +39,7 @@ struct Log {
     events: Vec<RecordedEvent>,
     streams: BTreeMap<StreamId, Tip>,
     ids: HashMap<EventId, Stored>,
+    inline: Option<Inline>,
 }
 
 /// The last event of a stream.
@@ -67,6 +70,80 @@ impl MemoryStore {
         Self { shared: Arc::new(Shared { log: Mutex::default(), head, clock, limits }) }
     }
 
+    /// Runs projections inside the appends to this log, so that their rows, in `read_side`, are
+    /// never behind it: what a fold refuses is not appended
+    /// ([`AppendError::Vetoed`]), and none of the others then applies it either.
+    ///
+    /// They have caught up with the log when this returns. One whose rows were made by another
+    /// version of its code is built anew, and what runs outside of appends under the same name
+    /// loses its leases. One that is [paused](crate::SubscriberState::Paused) is left out of
+    /// appends, and catches up with the first one after it goes on.
+    ///
+    /// A later call takes the place of the one before: name all projections at once.
+    ///
+    /// ```
+    /// # use annals_core::*;
+    /// # use bytes::Bytes;
+    /// # use std::collections::HashMap;
+    /// # use std::sync::Arc;
+    /// /// Counts the events of each stream.
+    /// #[derive(Debug)]
+    /// struct Lengths(SubscriberName);
+    ///
+    /// impl RowFold for Lengths {
+    ///     fn name(&self) -> &SubscriberName {
+    ///         &self.0
+    ///     }
+    ///     fn version(&self) -> u32 {
+    ///         1
+    ///     }
+    ///     fn query(&self) -> Query {
+    ///         Query::all()
+    ///     }
+    ///     fn keys(&self, event: &RecordedEvent) -> Result<Vec<RowKey>, PoisonEvent> {
+    ///         Ok(vec![event.stream.as_str().into()])
+    ///     }
+    ///     fn fold(
+    ///         &self,
+    ///         event: &RecordedEvent,
+    ///         rows: &mut HashMap<RowKey, Bytes>,
+    ///         owns: &dyn Fn(&RowKey) -> bool,
+    ///     ) -> Result<(), PoisonEvent> {
+    ///         let key: RowKey = event.stream.as_str().into();
+    ///         if owns(&key) {
+    ///             rows.insert(key, event.version.to_string().into());
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (store, read_side) = (MemoryStore::new(), MemoryReadSide::new());
+    /// let lengths: SubscriberName = "lengths".parse()?;
+    /// store.run_inline(&read_side, [Arc::new(Lengths(lengths.clone())) as Arc<dyn RowFold>])?;
+    ///
+    /// let opened = NewEvent::new(EventType::new("AccountOpened")?, Data::json("{}"));
+    /// store.append_to(StreamId::new("account-1")?, ExpectedVersion::NoStream, [opened]).await?;
+    /// let row = read_side.row(&lengths, &"account-1".into()).await?.expect("it has caught up");
+    /// assert_eq!(row.value, "1");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When a projection cannot apply an event that is in the log already: then appends run
+    /// inline what they did before.
+    pub fn run_inline(
+        &self,
+        read_side: &MemoryReadSide,
+        folds: impl IntoIterator<Item = Arc<dyn RowFold>>,
+    ) -> Result<(), ProjectError> {
+        let folds = folds.into_iter().collect();
+        let now = self.shared.clock.now();
+        let mut log = self.log();
+        log.inline = Some(Inline::over(read_side.clone(), folds, &log.events, now)?);
+        Ok(())
+    }
+
     fn log(&self) -> MutexGuard<'_, Log> {
         self.shared.log.lock().expect("no code panics while holding the log")
     }
@@ -92,7 +169,7 @@ impl EventStore for MemoryStore {
             return Ok(receipt);
         }
         log.check(&append)?;
-        let receipt = log.write(append, now);
+        let receipt = log.write(append, now)?;
         self.shared.head.send_replace(receipt.last_position);
         Ok(receipt)
     }
@@ -194,26 +271,40 @@ impl Log {
         Ok(())
     }
 
-    fn write(&mut self, append: Append, now: Timestamp) -> Receipt {
-        let recorded_at = self.events.last().map_or(now, |event| event.recorded_at.max(now));
+    fn write(&mut self, append: Append, now: Timestamp) -> Result<Receipt, AppendError> {
         let start = self.events.len();
-        // One position is left out between appends: gaps are part of the contract.
-        let mut position = self.head().get() + 1;
-        for part in append.streams {
-            for event in part.events {
-                position += 1;
-                let version = self.version(&part.stream).next();
-                let tip = Tip { version, position: Position::new(position) };
-                self.streams.insert(part.stream.clone(), tip);
-                self.events.push(record(event, part.stream.clone(), tip, recorded_at));
-            }
+        self.events.extend(self.record(append, now));
+        if let Some(inline) = &self.inline
+            && let Err(vetoed) = inline.run(&self.events, now)
+        {
+            self.events.truncate(start);
+            return Err(vetoed);
         }
         let append = start..self.events.len();
         for index in append.clone() {
-            let stored = Stored { index, append: append.clone() };
-            self.ids.insert(self.events[index].id, stored);
+            let event = &self.events[index];
+            let tip = Tip { version: event.version, position: event.position };
+            self.streams.insert(event.stream.clone(), tip);
+            self.ids.insert(event.id, Stored { index, append: append.clone() });
         }
-        receipt(&self.events[append])
+        Ok(receipt(&self.events[append]))
+    }
+
+    fn record(&self, append: Append, now: Timestamp) -> Vec<RecordedEvent> {
+        let recorded_at = self.events.last().map_or(now, |event| event.recorded_at.max(now));
+        // One position is left out between appends: gaps are part of the contract.
+        let mut position = self.head().get() + 1;
+        let mut recorded = Vec::new();
+        for part in append.streams {
+            let mut version = self.version(&part.stream);
+            for event in part.events {
+                position += 1;
+                version = version.next();
+                let tip = Tip { version, position: Position::new(position) };
+                recorded.push(record(event, part.stream.clone(), tip, recorded_at));
+            }
+        }
+        recorded
     }
 
     fn select(&self, read: &Read) -> Vec<Result<RecordedEvent, ReadError>> {

@@ -25,6 +25,7 @@ pub use delivery::{
     InboxInfo, NewDelivery, SelectDeliveries, Settled, Take, Then,
 };
 pub use fold::{PoisonEvent, RowFold};
+pub(crate) use memory::Inline;
 pub use memory::MemoryReadSide;
 pub use projector::{ProjectError, Projector, Stretch};
 pub use rows::{ListRows, Row, RowChange, RowKey, RowStore};

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod delivery;
+mod inline;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use delivery::Queue;
 use super::{Advance, Failure, Generation, Lease, Parked, Partition, RowKey};
 use crate::error::ReadSideError;
 use crate::{Limits, Position, SubscriberName, Timestamp};
+
+pub(crate) use inline::Inline;
 
 /// Checkpoints, rows and deliveries in memory. Clones share them; they are gone with the last.
 ///

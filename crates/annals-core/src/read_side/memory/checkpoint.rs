@@ -144,12 +144,15 @@ impl CheckpointStore for MemoryReadSide {
 }
 
 impl Kept {
-    fn known(&mut self, subscriber: &SubscriberName) -> Result<&mut Subscriber, ReadSideError> {
+    pub(super) fn known(
+        &mut self,
+        subscriber: &SubscriberName,
+    ) -> Result<&mut Subscriber, ReadSideError> {
         let found = self.subscribers.get_mut(subscriber);
         found.ok_or_else(|| ReadSideError::Unknown(subscriber.clone()))
     }
 
-    fn enrol(&mut self, enrol: &Enrol) -> Result<(), ReadSideError> {
+    pub(super) fn enrol(&mut self, enrol: &Enrol) -> Result<(), ReadSideError> {
         let Some(subscriber) = self.subscribers.get_mut(&enrol.subscriber) else {
             let mut subscriber = Subscriber {
                 state: SubscriberState::Running,
@@ -176,7 +179,7 @@ impl Kept {
         }
     }
 
-    fn activate(
+    pub(super) fn activate(
         &mut self,
         name: &SubscriberName,
         generation: Generation,

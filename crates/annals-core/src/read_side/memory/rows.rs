@@ -88,7 +88,7 @@ impl Kept {
     }
 }
 
-fn write(rows: &mut Rows, change: RowChange) {
+pub(super) fn write(rows: &mut Rows, change: RowChange) {
     match change.value {
         Some(value) => rows.insert(change.key, value),
         None => rows.remove(&change.key),
