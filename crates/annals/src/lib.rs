@@ -122,6 +122,7 @@ mod fold;
 mod handle;
 mod history;
 mod load;
+mod projection;
 mod reactor;
 mod reading;
 mod record;
@@ -157,6 +158,10 @@ pub use field_errors::{FieldError, FieldErrors};
 pub use handle::Annals;
 pub use history::{History, Recorded};
 pub use load::{AsOf, Loaded};
+pub use projection::{
+    GenerationProgress, Keys, Lag, Live, OnPoison, Projecting, Projection, ProjectionState,
+    ProjectionStatus, ReadModel, Rebuild, RebuildError, RunningProjection, StatusError, WaitError,
+};
 pub use reactor::{ReactError, ReactErrorKind, Reacting, Reactor};
 pub use reading::{CurrentEvents, CurrentNotices};
 pub use record::{
@@ -181,8 +186,8 @@ pub use annals_core::{
     Append, AppendCondition, AppendError, Category, Clock, Conflict, ContentType, Data, Direction,
     EventId, EventStore, EventStoreExt, EventStream, EventType, ExpectedVersion, Fault,
     Fingerprint, Ids, Invalid, InvalidName, InvalidTimestamp, Limits, ListStreams, ManualClock,
-    MemorySnapshots, MemoryStore, Metadata, NameFault, NewEvent, Notice, Position, Query,
-    QueryItem, RandomIds, Read, ReadError, Receipt, RecordedEvent, Scope, SelectSnapshots,
+    MemoryReadSide, MemorySnapshots, MemoryStore, Metadata, NameFault, NewEvent, Notice, Position,
+    Query, QueryItem, RandomIds, Read, ReadError, Receipt, RecordedEvent, Scope, SelectSnapshots,
     SequentialIds, Snapshot, SnapshotError, SnapshotInfo, SnapshotInfos, SnapshotStore, Stats,
     StreamAppend, StreamCatalog, StreamId, StreamInfo, StreamInfos, StreamReceipt, Subscribe,
     SubscribeFrom, Subscription, SystemClock, Tag, Tags, Timestamp, Version,

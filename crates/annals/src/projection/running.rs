@@ -1,0 +1,251 @@
+//! The handle of a projection that runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_core::{
+    Enrol, Failure, Generation, OnNewVersion, Position, Projector, ReadSideError, SubscriberInfo,
+    SubscriberName, SubscriberState,
+};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::options::{Options, Rebuild};
+use super::progress::Progress;
+use super::status::ProjectionStatus;
+use crate::Annals;
+use crate::error::LoadError;
+
+/// How often a checkpoint is asked for that another process may move.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A projection that runs in this process. It stops when this is dropped.
+pub struct RunningProjection {
+    pub(super) inner: Arc<Inner>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) supervising: JoinHandle<()>,
+}
+
+pub(super) struct Inner {
+    pub(super) annals: Annals,
+    pub(super) projector: Arc<dyn Projector>,
+    pub(super) options: Arc<Options>,
+    pub(super) progress: Arc<Progress>,
+    /// Why it does not run at all.
+    pub(super) trouble: watch::Sender<Option<String>>,
+}
+
+/// Why a projection did not come as far as somebody waited for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// A part has stopped at an event that it cannot apply, and will not come so far.
+    #[error("the projection {projection} has stopped: {}; mend it, then resume or rebuild it", failure.error)]
+    Failed {
+        /// Which projection.
+        projection: SubscriberName,
+        /// Where and why.
+        failure: Failure,
+    },
+    /// The checkpoints cannot be read.
+    #[error(transparent)]
+    ReadSide(#[from] ReadSideError),
+    /// The time is up.
+    #[error(
+        "the projection {projection} has come to position {reached} only; wait longer, or look at its status"
+    )]
+    TimedOut {
+        /// Which projection.
+        projection: SubscriberName,
+        /// How far it has come.
+        reached: Position,
+    },
+}
+
+impl RunningProjection {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &SubscriberName {
+        self.inner.projector.name()
+    }
+
+    /// Waits until everything up to a position is in the rows that are read: the `last_position`
+    /// of a receipt, for whoever wants to read their own write. Another process may be the one
+    /// that works.
+    ///
+    /// # Errors
+    /// [`WaitError`]; nothing else changes because of it.
+    pub async fn wait_for(&self, position: Position, timeout: Duration) -> Result<(), WaitError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let changed = self.inner.progress.next_change();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let info = self.info().await?;
+            let reached = self.reached(info.as_ref());
+            if reached >= position {
+                return Ok(());
+            }
+            if let Some(failure) = info.as_ref().and_then(failure) {
+                let projection = self.name().clone();
+                return Err(WaitError::Failed { projection, failure: failure.clone() });
+            }
+            if Instant::now() >= deadline {
+                return Err(WaitError::TimedOut { projection: self.name().clone(), reached });
+            }
+            let look = (Instant::now() + LOOK_INTERVAL).min(deadline);
+            // Whichever comes first.
+            let _ = tokio::time::timeout_at(look, changed).await;
+        }
+    }
+
+    /// Waits until no rebuild is under way.
+    ///
+    /// # Errors
+    /// As [`wait_for`](Self::wait_for).
+    pub async fn wait_for_rebuild(&self, timeout: Duration) -> Result<(), WaitError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let info = self.info().await?;
+            let Some(building) = info.as_ref().and_then(SubscriberInfo::building) else {
+                return Ok(());
+            };
+            let mut failures = building.partitions.iter().filter_map(|part| part.failure.as_ref());
+            if let Some(failure) = failures.next() {
+                let projection = self.name().clone();
+                return Err(WaitError::Failed { projection, failure: failure.clone() });
+            }
+            if Instant::now() >= deadline {
+                let reached = building.position();
+                return Err(WaitError::TimedOut { projection: self.name().clone(), reached });
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// How far the rows that are read have come.
+    fn reached(&self, info: Option<&SubscriberInfo>) -> Position {
+        let Some(active) = info.and_then(SubscriberInfo::active) else { return Position::START };
+        let reached = active.partitions.iter().map(|part| {
+            let here = self.inner.progress.of(active.generation, part.partition.index);
+            here.map_or(part.position, |here| here.max(part.position))
+        });
+        reached.min().unwrap_or(Position::START)
+    }
+
+    async fn info(&self) -> Result<Option<SubscriberInfo>, ReadSideError> {
+        self.inner.projector.checkpoints().subscriber(self.name()).await
+    }
+
+    /// How it stands.
+    ///
+    /// # Errors
+    /// When the log or the checkpoints cannot be read.
+    pub async fn status(&self) -> Result<ProjectionStatus, StatusError> {
+        let Some(info) = self.info().await? else {
+            return Err(ReadSideError::Unknown(self.name().clone()).into());
+        };
+        let trouble = self.inner.trouble.borrow().clone();
+        let query = self.inner.projector.query();
+        Ok(ProjectionStatus::of(&self.inner.annals, info, query, trouble).await?)
+    }
+
+    /// Tells it to wait, in all processes, until it is resumed, also after a restart.
+    ///
+    /// # Errors
+    /// When the read side does not answer.
+    pub async fn pause(&self) -> Result<(), ReadSideError> {
+        self.set_state(SubscriberState::Paused).await
+    }
+
+    /// Tells it to go on, also where it stopped at an event that it could not apply.
+    ///
+    /// # Errors
+    /// When the read side does not answer.
+    pub async fn resume(&self) -> Result<(), ReadSideError> {
+        self.set_state(SubscriberState::Running).await
+    }
+
+    async fn set_state(&self, state: SubscriberState) -> Result<(), ReadSideError> {
+        self.inner.projector.checkpoints().set_state(self.name(), state).await
+    }
+
+    /// Begins to make the rows anew, beside those that are read, whose place they take once they
+    /// have come as far. A rebuild that is under way is given up.
+    ///
+    /// It goes on where it was after a restart, and in whatever process runs this version of the
+    /// projection. Inboxes and reactors see nothing of it.
+    ///
+    /// # Errors
+    /// When the read side does not answer.
+    pub async fn rebuild(&self, rebuild: Rebuild) -> Result<Generation, RebuildError> {
+        let projector = &self.inner.projector;
+        let info = self.info().await?;
+        let building = info.as_ref().and_then(SubscriberInfo::building);
+        if let Some(building) = building {
+            projector.discard(building.generation).await?;
+        }
+        let active = info.as_ref().and_then(SubscriberInfo::active);
+        let parts = active.map_or(self.inner.options.partitions, |active| {
+            u32::try_from(active.partitions.len()).unwrap_or(u32::MAX)
+        });
+        let enrol = Enrol {
+            subscriber: self.name().clone(),
+            version: projector.version(),
+            partitions: rebuild.partitions.unwrap_or(parts),
+            after: rebuild.after,
+            on_new_version: OnNewVersion::Rebuild,
+            now: self.inner.annals.clock.now(),
+        };
+        let generation = projector.checkpoints().begin_generation(enrol).await?;
+        self.inner.progress.changed();
+        Ok(generation)
+    }
+
+    /// Gives up the rebuild that is under way, if there is one.
+    ///
+    /// # Errors
+    /// When the read side does not answer.
+    pub async fn cancel_rebuild(&self) -> Result<(), RebuildError> {
+        let info = self.info().await?;
+        if let Some(building) = info.as_ref().and_then(SubscriberInfo::building) {
+            self.inner.projector.discard(building.generation).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops it here, behind the stretch that is being applied, and gives its parts back, so that
+    /// others need not wait for them.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        // One that panicked has said so.
+        let _ = self.supervising.await;
+    }
+}
+
+/// Why a status cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StatusError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LoadError),
+    /// The checkpoints cannot be read.
+    #[error(transparent)]
+    ReadSide(#[from] ReadSideError),
+}
+
+/// Why a rebuild was not begun, or not given up.
+pub type RebuildError = annals_core::ProjectError;
+
+fn failure(info: &SubscriberInfo) -> Option<&Failure> {
+    info.active()?.partitions.iter().find_map(|part| part.failure.as_ref())
+}
+
+impl fmt::Debug for RunningProjection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningProjection").field("name", self.name()).finish_non_exhaustive()
+    }
+}
