@@ -15,6 +15,7 @@ mod fold;
 mod memory;
 mod projector;
 mod rows;
+mod shared;
 
 pub use checkpoint::{
     Advance, CheckpointStore, Claim, Enrol, Failure, Generation, GenerationInfo, Lease,
