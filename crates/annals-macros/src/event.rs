@@ -71,6 +71,10 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let (encoder, encode) = encoding(name, &types);
     let (structs, decode) = decoding(&types);
     let (described, shapes) = shapes(name, &types);
+    let variants = types.iter().map(|EventType { variant, name, .. }| {
+        let variant = variant.ident.unraw().to_string();
+        quote! { (#variant, #name) }
+    });
     Ok(quote! {
         const _: () = {
             #encoder
@@ -80,6 +84,8 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             #[automatically_derived]
             impl ::annals::Event for #name {
                 const SHAPES: &'static [::annals::EventShape] = &[#shapes];
+
+                const VARIANTS: &'static [(&'static str, &'static str)] = &[#(#variants),*];
 
                 #upcasters
 

@@ -49,6 +49,10 @@ pub trait Event: Sized + Send + 'static {
     /// Its types, each in the shape in which they are written now.
     const SHAPES: &'static [EventShape];
 
+    /// The names of variants, each with the name under which its events are stored.
+    #[doc(hidden)]
+    const VARIANTS: &'static [(&'static str, &'static str)] = &[];
+
     /// How events in older shapes are read: part of the events themselves, so that no path on
     /// which they are read can forget it.
     #[must_use]

@@ -116,11 +116,13 @@ mod decision;
 mod denied;
 mod error;
 mod event;
+mod event_types;
 mod execute;
 mod field_errors;
 mod fold;
 mod handle;
 mod history;
+pub mod inbox;
 mod load;
 mod projection;
 mod reactor;
@@ -153,10 +155,12 @@ pub use decision::{Decision, DecisionModel, DecisionModels};
 pub use denied::Denied;
 pub use error::{DecodeError, DecodeFault, EncodeError, EncodeFault, ExecuteError, LoadError};
 pub use event::{Decoded, Event, EventShape};
+pub use event_types::EventTypes;
 pub use execute::{Execute, Executed};
 pub use field_errors::{FieldError, FieldErrors};
 pub use handle::Annals;
 pub use history::{History, Recorded};
+pub use inbox::{Dispatcher, Inbox, Inboxes, RunningInboxes};
 pub use load::{AsOf, Loaded};
 pub use projection::{
     GenerationProgress, Keys, Lag, Live, OnPoison, Projecting, Projection, ProjectionState,

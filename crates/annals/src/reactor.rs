@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals_core::{DeliveryId, RecordedEvent};
@@ -54,19 +54,23 @@ pub trait Reactor: Send + Sync + 'static {
 }
 
 #[async_trait]
-impl<R: Reactor + ?Sized> Reactor for std::sync::Arc<R> {
+impl<R: Reactor + ?Sized> Reactor for Arc<R> {
     async fn react(&self, reacting: &Reacting) -> Result<(), ReactError> {
         (**self).react(reacting).await
     }
 }
 
-/// What a reactor gets to see: an event on its way, and which attempt this is.
+/// What a reactor gets to see: an event on its way, and which attempt this is. Clones share the
+/// note.
+#[derive(Clone)]
 pub struct Reacting {
     id: DeliveryId,
     attempt: u32,
     recipient: Option<String>,
     event: RecordedEvent,
-    note: Mutex<Option<String>>,
+    /// Which of the events that the stored one was split into, from 0.
+    part: usize,
+    note: Arc<Mutex<Option<String>>>,
 }
 
 impl Reacting {
@@ -78,7 +82,12 @@ impl Reacting {
         recipient: Option<String>,
         event: RecordedEvent,
     ) -> Self {
-        Self { id, attempt, recipient, event, note: Mutex::default() }
+        Self { id, attempt, recipient, event, part: 0, note: Arc::default() }
+    }
+
+    /// The same attempt at another of the events that the stored one was split into.
+    pub(crate) fn part(&self, part: usize, event: RecordedEvent) -> Self {
+        Self { event, part, ..self.clone() }
     }
 
     /// What the delivery is called, the same in every attempt.
@@ -120,7 +129,11 @@ impl Reacting {
     /// once.
     #[must_use]
     pub fn command_id(&self, what: &str) -> String {
-        format!("{}/{what}", self.id)
+        match self.part {
+            0 => format!("{}/{what}", self.id),
+            // Commands because of the one part are no repeats of those because of another.
+            part => format!("{}/{what}/{part}", self.id),
+        }
     }
 
     /// Notes what the other side said, for people who look at the attempts. The last note counts;

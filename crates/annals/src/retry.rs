@@ -98,7 +98,7 @@ impl<'a> Attempts<'a> {
 
 /// A random number from 0 to 1, and the only one in this crate: it decides how long somebody
 /// waits, and never what is recorded.
-fn share() -> f64 {
+pub(crate) fn share() -> f64 {
     #[expect(clippy::disallowed_methods, reason = "this is the seam")]
     rand::random()
 }

@@ -59,7 +59,7 @@ const fn contains(texts: &[&str], text: &str) -> bool {
     false
 }
 
-const fn same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) const fn same(a: &[u8], b: &[u8]) -> bool {
     let mut n = 0;
     while n < a.len() && n < b.len() {
         if a[n] != b[n] {
