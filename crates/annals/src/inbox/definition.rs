@@ -253,7 +253,10 @@ impl Inbox {
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").field("name", &self.name).field("query", &self.query).finish_non_exhaustive()
+        f.debug_struct("Inbox")
+            .field("name", &self.name)
+            .field("query", &self.query)
+            .finish_non_exhaustive()
     }
 }
 

@@ -171,7 +171,8 @@ impl OpenHours {
                 [shown.clone().earlier().ok(), shown.later().ok()].into_iter().flatten()
             })
         });
-        let last = local.checked_add(DAYS.days()).map_or(local.timestamp(), |last| last.timestamp());
+        let last =
+            local.checked_add(DAYS.days()).map_or(local.timestamp(), |last| last.timestamp());
         let put = self.zone.following(local.timestamp()).map(|put| put.timestamp());
         let put: Vec<_> = put.take_while(|put| *put <= last).collect();
         begun

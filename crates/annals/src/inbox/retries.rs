@@ -149,10 +149,10 @@ mod tests {
     #[test]
     fn jitter_shortens_and_varies_waits() {
         let retries = Retries::default().first(Duration::from_secs(1000));
-        let then = || {
-            retries.then(ReactErrorKind::Transient, 1, Timestamp::EPOCH, Timestamp::EPOCH)
-        };
-        let waits: std::collections::HashSet<_> = (0..20).map(|_| format!("{:?}", then())).collect();
+        let then =
+            || retries.then(ReactErrorKind::Transient, 1, Timestamp::EPOCH, Timestamp::EPOCH);
+        let waits: std::collections::HashSet<_> =
+            (0..20).map(|_| format!("{:?}", then())).collect();
         assert!(waits.len() > 1, "{waits:?}");
         let longest = Timestamp::EPOCH.saturating_add(Duration::from_secs(1000));
         assert!((0..100).all(|_| matches!(then(), Then::Again(at) if at <= longest)));

@@ -140,7 +140,9 @@ pub enum WaitError {
     #[error(transparent)]
     ReadSide(#[from] ReadSideError),
     /// The time is up.
-    #[error("after {waited:?} there is still something to do for {behind:?}; wait longer, or look at their status")]
+    #[error(
+        "after {waited:?} there is still something to do for {behind:?}; wait longer, or look at their status"
+    )]
     TimedOut {
         /// How long was waited.
         waited: Duration,

@@ -47,7 +47,8 @@ impl Signals {
     /// What an inbox was told last, as far as that is known here.
     pub(super) fn state(&self, inbox: &SubscriberName) -> SubscriberState {
         let signal = self.inboxes.get(inbox);
-        let state = signal.map(|signal| *signal.state.lock().expect("nobody panics while holding a state"));
+        let state =
+            signal.map(|signal| *signal.state.lock().expect("nobody panics while holding a state"));
         state.unwrap_or(SubscriberState::Running)
     }
 

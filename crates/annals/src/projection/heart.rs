@@ -7,6 +7,9 @@ use annals_core::{CheckpointStore, Clock, Lease, ReadSideError, Renewed};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// Pauses are noticed when a lease is renewed, and should be soon.
+pub(super) const INTERVAL_MAX: Duration = Duration::from_millis(500);
+
 /// Renews a lease until it is dropped, or the lease is lost.
 pub(super) struct Heart {
     pulse: watch::Receiver<Pulse>,
@@ -55,8 +58,7 @@ async fn beat(
     pulse: watch::Sender<Pulse>,
 ) {
     loop {
-        // Pauses are noticed here as well, and should be soon.
-        tokio::time::sleep((lasts / 3).min(Duration::from_millis(500))).await;
+        tokio::time::sleep((lasts / 3).min(INTERVAL_MAX)).await;
         match checkpoints.renew(&lease, clock.now().saturating_add(lasts)).await {
             Ok(renewed) => {
                 pulse.send_if_modified(|known| {

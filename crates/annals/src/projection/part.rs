@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::gather::{Gathered, Gatherer};
-use super::heart::{Heart, Pulse};
+use super::heart::{self, Heart, Pulse};
 use super::options::{OnPoison, Options};
 use super::progress::{Progress, Share};
 use crate::Annals;
@@ -323,7 +323,7 @@ impl PartWorker {
         &mut self,
         lease: &Lease,
         poison: &PoisonEvent,
-        pulse: &mut watch::Receiver<Pulse>,
+        pulse: &watch::Receiver<Pulse>,
     ) -> Result<(), End> {
         let error = Chain(poison).to_string();
         let (projection, part, position) = (self.projector.name(), self.partition, poison.position);
@@ -333,20 +333,20 @@ impl PartWorker {
             error,
             at: self.annals.clock.now(),
         };
-        self.projector.checkpoints().fail(lease, failure).await?;
+        let checkpoints = self.projector.checkpoints();
+        checkpoints.fail(lease, failure).await?;
         self.progress.changed();
-        // The heart may have beaten just before.
-        let mut was_seen = false;
+        // Asked here rather than heard from the heart, which may have beaten just before.
         loop {
-            let beat = beating(*pulse.borrow_and_update())?;
-            was_seen |= beat.failed;
-            if was_seen && !beat.failed {
-                return Ok(());
+            if self.stops_within(heart::INTERVAL_MAX.min(self.options.lease / 3)).await {
+                return Err(End::Stopped);
             }
-            tokio::select! {
-                biased;
-                () = told(&mut self.stop) => return Err(End::Stopped),
-                changed = pulse.changed() => changed.map_err(|_| End::Lost)?,
+            beating(*pulse.borrow())?;
+            let until = self.annals.clock.now().saturating_add(self.options.lease);
+            match checkpoints.renew(lease, until).await {
+                Ok(renewed) if !renewed.failed => return Ok(()),
+                Ok(_) | Err(ReadSideError::Unavailable(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }

@@ -1,0 +1,62 @@
+//! Read sides that fail, and processes that die, at every step: rows are exactly once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals::{ReadModel, Rebuild};
+
+use crate::bank::{Balances, fill};
+use crate::faulty::Faulty;
+use crate::places::{Place, SOON, in_each_place};
+use crate::running::all;
+
+in_each_place![
+    faults_between_all_steps_neither_skip_nor_repeat_an_event,
+    a_worker_that_is_dropped_anywhere_neither_skips_nor_repeats_an_event,
+];
+
+async fn faults_between_all_steps_neither_skip_nor_repeat_an_event(place: Place) {
+    let last = fill(&*place.store, 10, 400).await;
+    let faulty = Arc::new(Faulty::new(place.rows.clone(), 6, 4711));
+    let model = ReadModel::new(Balances, Arc::clone(&faulty));
+    let projecting = place.bank.project(model.clone()).partitions(2).events_max(7);
+    let running = projecting.lease(Duration::from_millis(400)).start();
+    running.wait_for(last, SOON).await.unwrap();
+    assert_eq!(all(&model).await, place.bank.live(Balances).rows().await.unwrap());
+    running.rebuild(Rebuild::new()).await.unwrap();
+    running.wait_for_rebuild(SOON).await.unwrap();
+    assert_eq!(all(&model).await, place.bank.live(Balances).rows().await.unwrap());
+    assert!(faulty.faults() > 10, "{} faults", faulty.faults());
+}
+
+async fn a_worker_that_is_dropped_anywhere_neither_skips_nor_repeats_an_event(place: Place) {
+    let last = fill(&*place.store, 10, 400).await;
+    let slow = Faulty::slow(place.rows.clone(), Duration::from_millis(1));
+    let model = ReadModel::new(Balances, Arc::new(slow));
+    let mut deaths = 0;
+    loop {
+        // A runtime that is shut down drops its tasks wherever they wait.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let projecting = place.bank.project(model.clone()).events_max(9);
+        let handle = runtime.spawn(async move {
+            let running = projecting.lease(Duration::from_millis(100)).start();
+            running.wait_for(last, SOON).await
+        });
+        let done = tokio::time::timeout(Duration::from_millis(130 + deaths * 7), handle).await;
+        runtime.shutdown_background();
+        match done {
+            Ok(done) => {
+                done.unwrap().unwrap();
+                break;
+            }
+            Err(_) => deaths += 1,
+        }
+        assert!(deaths < 100, "it gets nowhere");
+    }
+    assert!(deaths > 3, "it died {deaths} times only");
+    assert_eq!(all(&model).await, place.bank.live(Balances).rows().await.unwrap());
+}

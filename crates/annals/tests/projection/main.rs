@@ -1,0 +1,14 @@
+//! Projections over every store and read side, in one process and in several.
+
+#![expect(clippy::unwrap_used, reason = "what tests call is part of the test")]
+
+mod bank;
+mod crash;
+mod faulty;
+mod keys;
+mod live;
+mod places;
+mod poison;
+mod rebuild;
+mod running;
+mod takeover;
