@@ -164,7 +164,8 @@ pub use inbox::{Dispatcher, Inbox, Inboxes, RunningInboxes};
 pub use load::{AsOf, Loaded};
 pub use projection::{
     GenerationProgress, Keys, Lag, Live, OnPoison, Projecting, Projection, ProjectionState,
-    ProjectionStatus, ReadModel, Rebuild, RebuildError, RunningProjection, StatusError, WaitError,
+    ProjectionStatus, ReadModel, Rebuild, RebuildError, RunningProjection, Sink, Sinking,
+    StatusError, WaitError,
 };
 pub use reactor::{ReactError, ReactErrorKind, Reacting, Reactor};
 pub use reading::{CurrentEvents, CurrentNotices};

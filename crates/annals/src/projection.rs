@@ -19,6 +19,7 @@ mod part;
 mod progress;
 mod read_model;
 mod running;
+mod sink;
 mod status;
 mod supervisor;
 
@@ -34,6 +35,7 @@ pub use live::Live;
 pub use options::{OnPoison, Projecting, Rebuild};
 pub use read_model::ReadModel;
 pub use running::{RebuildError, RunningProjection, StatusError, WaitError};
+pub use sink::{Sink, Sinking};
 pub use status::{GenerationProgress, Lag, ProjectionState, ProjectionStatus};
 
 /// A read model: rows, each a value under a key, and what becomes of them because of events.
