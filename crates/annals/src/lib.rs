@@ -199,6 +199,6 @@ pub use annals_core::{
 };
 
 #[cfg(feature = "postgres")]
-pub use annals_postgres::{self as postgres, PostgresStore};
+pub use annals_postgres::{self as postgres, PostgresReadSide, PostgresStore};
 #[cfg(feature = "sqlite")]
-pub use annals_sqlite::{self as sqlite, SqliteStore};
+pub use annals_sqlite::{self as sqlite, SqliteReadSide, SqliteStore};

@@ -103,9 +103,8 @@ impl PartWorker {
     async fn claim(&mut self) -> Result<Option<Lease>, ReadSideError> {
         let checkpoints = self.projector.checkpoints();
         loop {
-            let (generation, part) = (self.generation, self.partition);
-            let clock = &*self.annals.clock;
-            if self.share.take(&*checkpoints, generation, part, clock, &self.options).await? {
+            let part = (self.generation, self.partition);
+            if self.share.take(&*checkpoints, part, &*self.annals.clock, &self.options).await? {
                 let now = self.annals.clock.now();
                 let claim = Claim {
                     subscriber: self.projector.name().clone(),

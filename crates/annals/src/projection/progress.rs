@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use annals_core::{
-    CheckpointStore, Clock, Generation, Position, ReadSideError, SubscriberName, Timestamp,
+    CheckpointStore, Clock, Generation, Position, ReadSideError, SubscriberInfo, SubscriberName,
+    Timestamp,
 };
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::options::Options;
 
@@ -55,53 +57,62 @@ impl Progress {
 pub(super) struct Share {
     subscriber: SubscriberName,
     taken: AtomicU32,
+    /// Since when the parts that are beyond the share have been seen without an owner.
+    free: Mutex<HashMap<(Generation, u32), Instant>>,
 }
 
 impl Share {
     pub(super) fn new(subscriber: SubscriberName) -> Self {
-        Self { subscriber, taken: AtomicU32::new(0) }
+        Self { subscriber, taken: AtomicU32::new(0), free: Mutex::default() }
     }
 
-    /// Takes a place for a part: within the share at once, beyond it only if the part has been
-    /// without an owner for as long as a lease lasts.
+    /// Takes a place for a part: within the share at once, beyond it only if nobody has had the
+    /// part for as long as a lease lasts.
     pub(super) async fn take(
         &self,
         checkpoints: &dyn CheckpointStore,
-        generation: Generation,
-        part: u32,
+        (generation, part): (Generation, u32),
         clock: &dyn Clock,
         options: &Options,
     ) -> Result<bool, ReadSideError> {
+        if options.share == u32::MAX {
+            self.taken.fetch_add(1, Ordering::SeqCst);
+            return Ok(true);
+        }
+        // Whoever only tries to get a part that somebody has would take a place from one that is
+        // to be had.
+        let info = checkpoints.subscriber(&self.subscriber).await?;
+        if !is_free(info.as_ref(), (generation, part), clock.now()) {
+            self.free().remove(&(generation, part));
+            return Ok(false);
+        }
         if self.taken.fetch_add(1, Ordering::SeqCst) < options.share {
             return Ok(true);
         }
+        let since = *self.free().entry((generation, part)).or_insert_with(Instant::now);
+        if since.elapsed() >= options.lease {
+            return Ok(true);
+        }
         self.give_back();
-        if !self.is_abandoned(checkpoints, generation, part, clock.now()).await? {
-            return Ok(false);
-        }
-        tokio::time::sleep(options.lease).await;
-        let is_abandoned = self.is_abandoned(checkpoints, generation, part, clock.now()).await?;
-        if is_abandoned {
-            self.taken.fetch_add(1, Ordering::SeqCst);
-        }
-        Ok(is_abandoned)
+        Ok(false)
     }
 
     pub(super) fn give_back(&self) {
         self.taken.fetch_sub(1, Ordering::SeqCst);
     }
 
-    async fn is_abandoned(
-        &self,
-        checkpoints: &dyn CheckpointStore,
-        generation: Generation,
-        part: u32,
-        now: Timestamp,
-    ) -> Result<bool, ReadSideError> {
-        let info = checkpoints.subscriber(&self.subscriber).await?;
-        let generations = info.map(|info| info.generations).unwrap_or_default();
-        let parts = generations.iter().find(|one| one.generation == generation);
-        let part = parts.and_then(|one| one.partitions.get(part as usize));
-        Ok(part.is_some_and(|part| part.owner.as_ref().is_none_or(|(_, until)| *until < now)))
+    fn free(&self) -> MutexGuard<'_, HashMap<(Generation, u32), Instant>> {
+        self.free.lock().expect("nobody panics while holding the free parts")
     }
+}
+
+fn is_free(
+    info: Option<&SubscriberInfo>,
+    (generation, part): (Generation, u32),
+    now: Timestamp,
+) -> bool {
+    let generations = info.map(|info| info.generations.as_slice()).unwrap_or_default();
+    let generation = generations.iter().find(|one| one.generation == generation);
+    let part = generation.and_then(|one| one.partitions.get(part as usize));
+    part.is_some_and(|part| part.owner.as_ref().is_none_or(|(_, until)| *until <= now))
 }

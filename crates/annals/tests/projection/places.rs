@@ -33,17 +33,57 @@ pub(crate) async fn in_memory() -> Place {
     Place::new(MemoryStore::new(), MemoryReadSide::new(), ())
 }
 
+/// Log and read side in one file.
+#[cfg(feature = "sqlite")]
+pub(crate) async fn in_a_file() -> Place {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("bank.db");
+    let store = annals::SqliteStore::open(&path).expect("the log opens");
+    let rows = annals::SqliteReadSide::open(&path).expect("the read side opens");
+    Place::new(store, rows, directory)
+}
+
+/// Log and read side in one database.
+#[cfg(feature = "postgres")]
+pub(crate) async fn in_a_database() -> Place {
+    let database = annals_scratch::Database::create().await;
+    let store = annals::PostgresStore::connect(database.url()).await.expect("the log opens");
+    let rows = annals::PostgresReadSide::connect(database.url()).await;
+    Place::new(store, rows.expect("the read side opens"), database)
+}
+
+/// A log in a file, and a read side in a database: they share no transaction, and need none.
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+pub(crate) async fn apart() -> Place {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = annals::SqliteStore::open(directory.path().join("bank.db")).expect("it opens");
+    let database = annals_scratch::Database::create().await;
+    let rows = annals::PostgresReadSide::connect(database.url()).await;
+    Place::new(store, rows.expect("the read side opens"), (directory, database))
+}
+
 /// Makes a test of each of these functions in each place.
 macro_rules! in_each_place {
     ($($test:ident),* $(,)?) => {
-        mod in_memory {
+        crate::places::in_place!(in_memory, [], $($test)*);
+        crate::places::in_place!(in_a_file, [feature = "sqlite"], $($test)*);
+        crate::places::in_place!(in_a_database, [feature = "postgres"], $($test)*);
+        crate::places::in_place!(apart, [feature = "sqlite", feature = "postgres"], $($test)*);
+    };
+}
+pub(crate) use in_each_place;
+
+macro_rules! in_place {
+    ($place:ident, [$($condition:tt)*], $($test:ident)*) => {
+        #[cfg(all($($condition)*))]
+        mod $place {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    super::$test(crate::places::in_memory().await).await;
+                    super::$test(crate::places::$place().await).await;
                 }
             )*
         }
     };
 }
-pub(crate) use in_each_place;
+pub(crate) use in_place;
