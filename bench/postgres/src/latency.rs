@@ -42,8 +42,7 @@ pub async fn measure(server: &Server, time: Duration) {
             here.begun.lock().expect("nobody panics").insert(id, now);
             there.begun.lock().expect("nobody panics").insert(id, now);
             if in_transaction {
-                let mut transaction =
-                    connection.begin().await.expect("the transaction begins");
+                let mut transaction = connection.begin().await.expect("the transaction begins");
                 let appended = store.append_in(&mut transaction, &append).await;
                 appended.expect("the append succeeds");
                 transaction.commit().await.expect("the transaction is committed");
@@ -97,11 +96,6 @@ impl Follower {
             let place = ((times.len() as f64 * share) as usize).min(times.len() - 1);
             times[place].as_secs_f64() * 1_000.0
         };
-        println!(
-            "| {what} | {:.1} | {:.1} | {:.1} | {targets} |",
-            at(0.5),
-            at(0.99),
-            at(1.0)
-        );
+        println!("| {what} | {:.1} | {:.1} | {:.1} | {targets} |", at(0.5), at(0.99), at(1.0));
     }
 }

@@ -60,11 +60,10 @@ impl Naive {
 
 async fn attempt(connection: &mut PgConnection, fact: &Fact) -> Result<(), Error> {
     let mut transaction = connection.begin().await?;
-    let version: i64 =
-        query_scalar("SELECT coalesce(max(version), 0) FROM raw WHERE stream = $1")
-            .bind(&fact.stream)
-            .fetch_one(&mut *transaction)
-            .await?;
+    let version: i64 = query_scalar("SELECT coalesce(max(version), 0) FROM raw WHERE stream = $1")
+        .bind(&fact.stream)
+        .fetch_one(&mut *transaction)
+        .await?;
     query(
         "INSERT INTO raw (stream, version, type, recorded_at, event_id, data)
          VALUES ($1, $2, $3, now(), $4, $5)",

@@ -51,7 +51,11 @@ pub async fn measure(server: &Server, args: &Args) {
             for place in 0..peers.len() {
                 let place = (place + round) % peers.len();
                 let rate = installed.rate(server, peers[place], callers, args.span()).await;
-                eprintln!("  round {}, {callers} callers, {:?}: {rate:.0}", round + 1, peers[place]);
+                eprintln!(
+                    "  round {}, {callers} callers, {:?}: {rate:.0}",
+                    round + 1,
+                    peers[place]
+                );
                 rates[place].push(rate);
             }
         }

@@ -47,9 +47,7 @@ impl Report {
         if self.lines.is_empty() {
             return;
         }
-        println!(
-            "\n| what | beside | Annals | Annals / beside | target |\n|---|---|---|---|---|"
-        );
+        println!("\n| what | beside | Annals | Annals / beside | target |\n|---|---|---|---|---|");
         for line in &self.lines {
             println!("{}", row(line));
         }

@@ -91,9 +91,7 @@ pub async fn tag(connection: &mut PgConnection, tag: &str) -> Seen {
     each(query(statement).bind(tag).fetch(connection)).await
 }
 
-async fn each(
-    mut rows: impl futures_util::Stream<Item = Result<PgRow, Error>> + Unpin,
-) -> Seen {
+async fn each(mut rows: impl futures_util::Stream<Item = Result<PgRow, Error>> + Unpin) -> Seen {
     let mut seen = Seen::default();
     while let Some(row) = rows.try_next().await.expect("the row is read") {
         seen.row(&row);
@@ -125,9 +123,8 @@ pub async fn cursor(connection: &mut PgConnection) -> Seen {
 
 /// The log page by page, each behind the last position of the one before.
 pub async fn pages(connection: &mut PgConnection) -> Seen {
-    let statement = select!(
-        "FROM annals.events e WHERE e.position > $1 ORDER BY e.position LIMIT $2"
-    );
+    let statement =
+        select!("FROM annals.events e WHERE e.position > $1 ORDER BY e.position LIMIT $2");
     let mut seen = Seen::default();
     let mut position = 0_i64;
     loop {
