@@ -20,6 +20,7 @@
 
 mod checkpoints;
 mod probe;
+mod rows;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -119,10 +120,34 @@ macro_rules! __each_read_side_case {
                     checkpoints_remember_what_was_parked
                     checkpoints_keep_any_text
                 }
+                Rows rows::committing {
+                    rows_there_are_none_at_first
+                    rows_come_back_as_they_were_written
+                    rows_and_the_checkpoint_move_together
+                    rows_of_a_lost_lease_are_not_written
+                    rows_of_a_stretch_are_written_once
+                    rows_too_large_are_refused
+                    rows_by_the_thousand_are_written
+                    rows_counted_up_by_many_tasks_add_up
+                }
+                Rows rows::generations {
+                    rows_of_subscribers_stay_apart
+                    rows_read_are_the_active_generations
+                    rows_of_a_generation_that_is_gone_do_not_come_again
+                    rows_nobody_needs_are_swept
+                }
+                Rows rows::listing {
+                    rows_are_listed_in_the_order_of_their_bytes
+                    rows_are_listed_by_prefix
+                    rows_are_listed_in_pages
+                }
             }
             durable {
                 Checkpoints checkpoints::durable {
                     checkpoints_are_found_after_opening_again
+                }
+                Rows rows::durable {
+                    rows_are_found_after_opening_again
                 }
             }
         }
