@@ -16,9 +16,11 @@
 //! `read_side_suite!(…, durable)`.
 //!
 //! The cases can also be run by name, from [`CASES`] and [`DURABLE_CASES`]. This crate's tests
-//! prove that every case fails against one of the read sides in [`broken`](crate::broken).
+//! prove that every case fails against one of the read sides in
+//! [`broken::read_side`](crate::broken::read_side).
 
 mod checkpoints;
+mod decorator;
 mod deliveries;
 mod probe;
 mod rows;
@@ -30,6 +32,8 @@ use annals_core::{DeliveryQueue, Limits, RowStore};
 use async_trait::async_trait;
 
 use crate::case::{Case, Guarantee, run};
+
+pub use decorator::{DecoratedReadSide, ReadSideDecorator};
 
 /// A database that keeps the whole read side.
 pub trait ReadSide: RowStore + DeliveryQueue {}
