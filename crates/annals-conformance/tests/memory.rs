@@ -36,3 +36,56 @@ impl Configurable for Memory {
 }
 
 annals_conformance::suite!(Memory::default(), durable, configurable);
+
+/// A projection inside the appends changes nothing about them.
+mod inline {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use annals_core::{
+        MemoryReadSide, MemoryStore, PoisonEvent, Query, RecordedEvent, RowFold, RowKey,
+        SubscriberName,
+    };
+
+    /// The last version of each stream.
+    #[derive(Debug)]
+    struct Lengths(SubscriberName);
+
+    impl RowFold for Lengths {
+        fn name(&self) -> &SubscriberName {
+            &self.0
+        }
+
+        fn version(&self) -> u32 {
+            1
+        }
+
+        fn query(&self) -> Query {
+            Query::all()
+        }
+
+        fn keys(&self, event: &RecordedEvent) -> Result<Vec<RowKey>, PoisonEvent> {
+            Ok(vec![event.stream.as_str().into()])
+        }
+
+        fn fold(
+            &self,
+            event: &RecordedEvent,
+            rows: &mut HashMap<RowKey, bytes::Bytes>,
+            _: &dyn Fn(&RowKey) -> bool,
+        ) -> Result<(), PoisonEvent> {
+            let version = event.version.to_string().into();
+            rows.insert(event.stream.as_str().into(), version);
+            Ok(())
+        }
+    }
+
+    async fn store() -> MemoryStore {
+        let store = MemoryStore::new();
+        let lengths: Arc<dyn RowFold> = Arc::new(Lengths("lengths".parse().expect("a name")));
+        store.run_inline(&MemoryReadSide::new(), [lengths]).expect("it has nothing to catch up");
+        store
+    }
+
+    annals_conformance::suite!(store);
+}

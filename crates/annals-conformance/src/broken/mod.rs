@@ -2,7 +2,8 @@
 //!
 //! They are what the suite is tested with. Put them over a sound store with
 //! [`Decorated::over`](crate::Decorated::over), those of snapshots with
-//! [`DecoratedSnapshots::over`](crate::DecoratedSnapshots::over).
+//! [`DecoratedSnapshots::over`](crate::DecoratedSnapshots::over), and those of the [`read_side`] with
+//! [`DecoratedReadSide::over`](crate::read_side::DecoratedReadSide::over).
 
 mod atomic;
 mod bounded;
@@ -12,6 +13,7 @@ mod idempotent;
 mod nothing_missed;
 mod opaque;
 mod order;
+pub mod read_side;
 mod reading;
 mod snapshots;
 mod subscribing;
