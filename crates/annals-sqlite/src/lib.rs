@@ -17,8 +17,10 @@ mod check;
 mod chore;
 mod connection;
 mod fault;
+mod inline;
 mod number;
 mod open;
+mod projection;
 mod query;
 mod read;
 mod read_side;
@@ -33,6 +35,10 @@ mod writer;
 
 pub use check::Check;
 pub use fault::OpenError;
+pub use inline::{Inline, SqliteReactor};
 pub use open::Options;
+pub use projection::{
+    InvalidTableName, ProjectionTable, SqlProjector, SqliteProjection, SqliteRows, TableName,
+};
 pub use read_side::{ReadSideOptions, SqliteReadSide};
 pub use store::SqliteStore;
