@@ -2,16 +2,21 @@
 //!
 //! `checkpoint` says who works a subscriber and how far it has come, `generation` how one
 //! building of it gives way to the next; `rows` keeps rows beside the checkpoints, `delivery` the
-//! queue of inboxes.
+//! queue of inboxes. A `projection` with statements of its own has `tables` of its own, and a
+//! `projector` that runs it.
 
-mod advance;
-mod ask;
+pub(crate) mod advance;
+pub(crate) mod ask;
+mod change;
 mod checkpoint;
 mod delivery;
-mod generation;
+pub(crate) mod generation;
 mod open;
-mod rows;
+pub(crate) mod projection;
+pub(crate) mod projector;
+pub(crate) mod rows;
 mod select;
+pub(crate) mod tables;
 
 use std::sync::Arc;
 
@@ -23,6 +28,8 @@ use crate::connections::Connections;
 use crate::schema::SchemaName;
 
 pub use open::ReadSideOptions;
+pub use projection::{BoxError, PostgresProjection, PostgresRows};
+pub use tables::{InvalidTableName, ProjectionTable, TableName};
 
 /// What is derived from a log, in a PostgreSQL database: checkpoints
 /// ([`CheckpointStore`](annals_core::CheckpointStore)), rows ([`RowStore`](annals_core::RowStore))
@@ -79,6 +86,14 @@ impl PostgresReadSide {
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         self.shared.connections.pool()
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.shared.connections
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
     }
 
     /// Closes the pool: whatever is asked from then on is refused with

@@ -3,7 +3,7 @@
 //! Each step is a transaction that locks the subscriber first, then the parts that go with a
 //! generation: whoever moves a checkpoint has one of those, and then wants nothing else.
 
-use annals_core::{Enrol, Generation, OnNewVersion, ReadSideError, SubscriberName};
+use annals_core::{Enrol, Generation, OnNewVersion, ReadSideError, Role, SubscriberName};
 use sqlx_core::connection::Connection;
 use sqlx_core::error::Error;
 use sqlx_core::query::query;
@@ -21,7 +21,7 @@ const ACTIVE: i16 = 0;
 const BUILDING: i16 = 1;
 
 /// Makes a subscriber known, or begins the generation that its version needs.
-pub(super) async fn enrol(
+pub(crate) async fn enrol(
     connection: &mut PgConnection,
     schema: &SchemaName,
     enrol: &Enrol,
@@ -56,7 +56,7 @@ pub(super) async fn enrol(
 }
 
 /// Begins a generation beside the active one.
-pub(super) async fn begin_beside(
+pub(crate) async fn begin_beside(
     connection: &mut PgConnection,
     schema: &SchemaName,
     enrol: &Enrol,
@@ -77,7 +77,7 @@ pub(super) async fn begin_beside(
 }
 
 /// Makes a generation the active one.
-pub(super) async fn activate(
+pub(crate) async fn activate(
     connection: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
@@ -93,7 +93,7 @@ pub(super) async fn activate(
 }
 
 /// The same within a transaction; says whether it was not the active one before.
-pub(super) async fn activate_in(
+pub(crate) async fn activate_in(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
@@ -117,7 +117,7 @@ pub(super) async fn activate_in(
 }
 
 /// Forgets a generation that is being built.
-pub(super) async fn discard(
+pub(crate) async fn discard(
     connection: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
@@ -130,7 +130,7 @@ pub(super) async fn discard(
 }
 
 /// The same within a transaction; says whether there was one.
-pub(super) async fn discard_in(
+pub(crate) async fn discard_in(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
@@ -150,6 +150,40 @@ struct Made {
     generation: i32,
     version: i64,
     role: i16,
+}
+
+/// The subscriber's number, once nobody else changes its generations, and the role of one of them,
+/// if there is such a one.
+pub(crate) async fn find(
+    transaction: &mut PgConnection,
+    schema: &SchemaName,
+    subscriber: &SubscriberName,
+    generation: Option<Generation>,
+) -> Result<Option<(i32, Option<Role>)>, Error> {
+    let Some(number) = lock(transaction, schema, subscriber).await? else { return Ok(None) };
+    let Some(generation) = generation else { return Ok(Some((number, None))) };
+    let made = generations(transaction, schema, number).await?;
+    let found = made.iter().find(|made| made.generation == stored(generation.get()));
+    let role = |made: &Made| if made.role == ACTIVE { Role::Active } else { Role::Building };
+    Ok(found.map(|made| (number, Some(role(made)))))
+}
+
+/// Waits for those who move the checkpoints of a generation, and keeps others from it.
+pub(crate) async fn lock_parts(
+    transaction: &mut PgConnection,
+    schema: &SchemaName,
+    subscriber: &SubscriberName,
+    generation: Generation,
+) -> Result<(), Error> {
+    let Some(number) = lock(transaction, schema, subscriber).await? else { return Ok(()) };
+    let lock = "SELECT FROM {schema}.parts p WHERE p.subscriber = $1 AND p.generation = $2
+        ORDER BY p.part FOR UPDATE";
+    query(schema.statement(lock))
+        .bind(number)
+        .bind(stored(generation.get()))
+        .execute(transaction)
+        .await?;
+    Ok(())
 }
 
 /// The subscriber's number, once nobody else changes its generations.
