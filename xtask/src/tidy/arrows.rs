@@ -51,6 +51,7 @@ const ARROWS: &[Arrows] = &[
         tests_to: &["annals-conformance", "annals-scratch"],
     },
     Arrows { from: "annals-scratch", to: &[], tests_to: &[] },
+    Arrows { from: "annals-search", to: &["annals", "annals-core"], tests_to: &["annals-scratch"] },
     Arrows {
         from: "annals-server",
         to: &["annals", "annals-api", "annals-core"],

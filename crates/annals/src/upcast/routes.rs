@@ -127,8 +127,10 @@ impl Upcasters {
     }
 
     /// The same query about events as they may be stored: with the types that were split into
-    /// those it asks for, or renamed to them.
-    pub(crate) fn as_stored(&self, query: &Query) -> Query {
+    /// those it asks for, or renamed to them. What a projector of an application's own asks the
+    /// store for.
+    #[must_use]
+    pub fn as_stored(&self, query: &Query) -> Query {
         let widened = query.items().iter().map(|item| {
             let types = item.types.iter().flat_map(|name| self.stored_types(name.as_str()));
             let mut widened = QueryItem { types: vec![], ..item.clone() };
