@@ -62,6 +62,7 @@ const ARROWS: &[Arrows] = &[
         to: &["annals-core"],
         tests_to: &["annals-conformance", "annals-scratch"],
     },
+    Arrows { from: "annals-webhooks", to: &["annals"], tests_to: &[] },
     Arrows { from: "xtask", to: &["annals-scratch"], tests_to: &[] },
 ];
 
