@@ -13,6 +13,7 @@
 mod apply;
 mod gather;
 mod heart;
+mod known;
 mod live;
 mod options;
 mod part;

@@ -1,7 +1,11 @@
 //! Gathers the notices of a subscription into stretches of the log.
 
-use annals_core::{Notice, Position, RecordedEvent};
+use std::time::Duration;
+
+use annals_core::{Notice, Position, ReadError, RecordedEvent};
 use futures_util::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::error::LoadError;
@@ -14,8 +18,58 @@ const PASSED_OVER_MAX: usize = 16;
 /// A stretch has about so many bytes of data at most, so that large events do not fill the memory.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Reads stretches.
+/// So many stretches are read while one is applied.
+const AHEAD: usize = 1;
+
+/// Reads stretches, in a task of its own, so that one is read while the one before it is applied.
 pub(super) struct Gatherer {
+    stretches: mpsc::Receiver<Result<Gathered, LoadError>>,
+    reading: JoinHandle<()>,
+}
+
+/// How large stretches get.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// At most so many events, but that those at one position stay together.
+    pub(super) events_max: usize,
+    /// So long after the first event further ones are waited for.
+    pub(super) gather: Duration,
+}
+
+impl Gatherer {
+    /// Begins to read.
+    pub(super) fn start(
+        notices: CurrentNotices,
+        bounds: Bounds,
+        concerns: impl Fn(&RecordedEvent) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let (sender, stretches) = mpsc::channel(AHEAD);
+        let mut reader = Reader { notices, ahead: None };
+        let reading = tokio::spawn(async move {
+            loop {
+                let gathered = reader.next(bounds, &concerns).await;
+                let is_over = gathered.is_err();
+                if sender.send(gathered).await.is_err() || is_over {
+                    return;
+                }
+            }
+        });
+        Self { stretches, reading }
+    }
+
+    /// The next stretch. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Result<Gathered, LoadError> {
+        self.stretches.recv().await.unwrap_or_else(|| Err(ReadError::Closed.into()))
+    }
+}
+
+impl Drop for Gatherer {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+struct Reader {
     notices: CurrentNotices,
     /// The first event of the next stretch.
     ahead: Option<RecordedEvent>,
@@ -31,21 +85,13 @@ pub(super) struct Gathered {
     pub(super) is_at_head: bool,
 }
 
-impl Gatherer {
-    pub(super) fn new(notices: CurrentNotices) -> Self {
-        Self { notices, ahead: None }
-    }
-
-    /// The next stretch: up to the log's end, or `events_max` events; with a `bound`, so long
-    /// after its first event as that says, also beyond the log's end.
-    ///
-    /// It ends between two positions, never between the events that one is split into. It must
-    /// not be dropped while it waits behind its first event.
-    pub(super) async fn next(
+impl Reader {
+    /// The next stretch: up to the log's end, or to one of the bounds. It ends between two
+    /// positions, never between the events that one is split into.
+    async fn next(
         &mut self,
-        events_max: usize,
-        bound: std::time::Duration,
-        concerns: impl Fn(&RecordedEvent) -> bool,
+        bounds: Bounds,
+        concerns: &impl Fn(&RecordedEvent) -> bool,
     ) -> Result<Gathered, LoadError> {
         let mut gathered = Gathered { events: Vec::new(), to: Position::START, is_at_head: false };
         let (mut seen, mut bytes) = (0_usize, 0_usize);
@@ -54,15 +100,15 @@ impl Gatherer {
             let notice = match self.ahead.take() {
                 Some(event) => Notice::Event(event),
                 None => match within(deadline, self.notices.next()).await {
-                    Some(notice) => notice.unwrap_or(Err(annals_core::ReadError::Closed.into()))?,
+                    Some(notice) => notice.unwrap_or(Err(ReadError::Closed.into()))?,
                     None => return Ok(gathered),
                 },
             };
             match notice {
                 Notice::Event(event) => {
-                    let is_full = gathered.events.len() >= events_max
+                    let is_full = gathered.events.len() >= bounds.events_max
                         || bytes >= BYTES_MAX
-                        || seen >= events_max.saturating_mul(PASSED_OVER_MAX);
+                        || seen >= bounds.events_max.saturating_mul(PASSED_OVER_MAX);
                     if is_full && event.position > gathered.to {
                         self.ahead = Some(event);
                         return Ok(gathered);
@@ -74,8 +120,8 @@ impl Gatherer {
                         bytes += event.data.bytes.len();
                         gathered.events.push(event);
                     }
-                    if !bound.is_zero() && deadline.is_none() {
-                        deadline = Some(Instant::now() + bound);
+                    if !bounds.gather.is_zero() && deadline.is_none() {
+                        deadline = Some(Instant::now() + bounds.gather);
                     }
                 }
                 Notice::CaughtUp(position) => {

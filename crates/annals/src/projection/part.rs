@@ -12,7 +12,7 @@ use annals_core::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::gather::{Gathered, Gatherer};
+use super::gather::{Bounds, Gathered, Gatherer};
 use super::heart::{self, Heart, Pulse};
 use super::options::{OnPoison, Options};
 use super::progress::{Progress, Share};
@@ -145,8 +145,7 @@ impl PartWorker {
         self.progress.reached(self.generation, self.partition, at.reached);
         loop {
             self.until_running(&mut pulse).await?;
-            let query = Subscribe::query(self.projector.query()).after(at.reached);
-            let mut gatherer = Gatherer::new(self.annals.subscribe(query));
+            let mut gatherer = self.read_on(lease, at.reached);
             loop {
                 let gathered = self.gather(&mut gatherer, lease, &mut at, &mut pulse).await?;
                 let Some(gathered) = gathered else { break };
@@ -165,6 +164,15 @@ impl PartWorker {
         }
     }
 
+    fn read_on(&self, lease: &Lease, after: Position) -> Gatherer {
+        let subscribe = Subscribe::query(self.projector.query()).after(after);
+        let Options { events_max, gather, .. } = *self.options;
+        let (projector, partition) = (Arc::clone(&self.projector), lease.partition);
+        let concerns = move |event: &RecordedEvent| projector.concerns(event, partition);
+        let bounds = Bounds { events_max, gather };
+        Gatherer::start(self.annals.subscribe(subscribe), bounds, concerns)
+    }
+
     /// The next stretch; `None` when the subscriber was told to pause. While it waits for one,
     /// the checkpoint follows over what concerns nobody here.
     async fn gather(
@@ -174,10 +182,6 @@ impl PartWorker {
         at: &mut Place,
         pulse: &mut watch::Receiver<Pulse>,
     ) -> Result<Option<Gathered>, End> {
-        let projector = Arc::clone(&self.projector);
-        let concerns = |event: &RecordedEvent| projector.concerns(event, lease.partition);
-        let gathering = gatherer.next(self.options.events_max, self.options.gather, concerns);
-        tokio::pin!(gathering);
         let mut stop = self.stop.clone();
         loop {
             let idle = at.saved_at + IDLE_INTERVAL;
@@ -193,7 +197,7 @@ impl PartWorker {
                         return Ok(None);
                     }
                 }
-                gathered = &mut gathering => {
+                gathered = gatherer.next() => {
                     return gathered.map(Some).map_err(|error| End::Failed(error.into()));
                 }
                 () = tokio::time::sleep_until(idle), if at.reached > at.saved => {

@@ -1,7 +1,6 @@
 //! A projection whose rows are kept in a read side.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use bytes::Bytes;
 
 use super::Projection;
 use super::apply::{Applying, row_of, value_of};
+use super::known::{Known, KnownRow, KnownRows};
 
 /// How many rows of a generation that is gone are dropped at once.
 const SWEEP_ROWS: usize = 1_000;
@@ -25,6 +25,7 @@ const SWEEP_ROWS: usize = 1_000;
 pub struct ReadModel<P: Projection> {
     applying: Arc<Applying<P>>,
     rows: Arc<dyn RowStore>,
+    known: Arc<Known<P::Row>>,
 }
 
 impl<P: Projection> ReadModel<P> {
@@ -33,7 +34,8 @@ impl<P: Projection> ReadModel<P> {
     /// # Panics
     /// When [`Projection::NAME`] is not a valid [`SubscriberName`]: a mistake in the program.
     pub fn new(projection: P, rows: impl RowStore + 'static) -> Self {
-        Self { applying: Arc::new(Applying::new(projection)), rows: Arc::new(rows) }
+        let applying = Arc::new(Applying::new(projection));
+        Self { applying, rows: Arc::new(rows), known: Arc::default() }
     }
 
     /// The projection for a store that runs it inline, in the transaction of each append: see
@@ -88,14 +90,18 @@ fn decode<R: serde::de::DeserializeOwned>(row: &Row) -> Result<R, ReadSideError>
 
 impl<P: Projection> Clone for ReadModel<P> {
     fn clone(&self) -> Self {
-        Self { applying: Arc::clone(&self.applying), rows: Arc::clone(&self.rows) }
+        let Self { applying, rows, known } = self;
+        Self { applying: applying.clone(), rows: rows.clone(), known: known.clone() }
     }
 }
 
 impl<P: Projection> fmt::Debug for ReadModel<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { applying, rows } = self;
-        f.debug_struct("ReadModel").field("projection", applying).field("rows", rows).finish()
+        let Self { applying, rows, .. } = self;
+        f.debug_struct("ReadModel")
+            .field("projection", applying)
+            .field("rows", rows)
+            .finish_non_exhaustive()
     }
 }
 
@@ -126,14 +132,18 @@ impl<P: Projection> Projector for ReadModel<P> {
     }
 
     async fn project(&self, stretch: &Stretch) -> Result<(), ProjectError> {
-        let changes = match Folded::decode(&self.applying, stretch)? {
-            folded if folded.keys.is_empty() => Vec::new(),
-            folded => {
-                let stored = self.rows.rows_of(&stretch.advance.lease, &folded.keys).await?;
-                folded.apply(&self.applying, stored)?
-            }
-        };
-        Ok(self.rows.commit_rows(changes, &stretch.advance).await?)
+        let lease = &stretch.advance.lease;
+        let decoded = Decoded::of(&self.applying, stretch)?;
+        let mut known = self.known.take(lease);
+        let missing = known.missing(&decoded.keys);
+        if !missing.is_empty() {
+            let stored = self.rows.rows_of(lease, &missing).await?;
+            known.learn(missing, stored);
+        }
+        let changes = decoded.apply(&self.applying, &mut known)?;
+        self.rows.commit_rows(changes, &stretch.advance).await?;
+        self.known.put_back(lease, known);
+        Ok(())
     }
 
     async fn activate(&self, generation: Generation, now: Timestamp) -> Result<(), ProjectError> {
@@ -158,14 +168,14 @@ impl<P: Projection> ReadModel<P> {
 }
 
 /// The events of a stretch as the projection knows them, with the keys of each that its part owns.
-struct Folded<'s, P: Projection> {
+struct Decoded<'s, P: Projection> {
     events: Vec<(P::Event, &'s RecordedEvent, Vec<RowKey>)>,
-    /// All of those keys, each once.
+    /// All of those keys, each once, in order: whoever else writes rows locks them in the same.
     keys: Vec<RowKey>,
 }
 
-impl<'s, P: Projection> Folded<'s, P> {
-    fn decode(applying: &Applying<P>, stretch: &'s Stretch) -> Result<Self, ProjectError> {
+impl<'s, P: Projection> Decoded<'s, P> {
+    fn of(applying: &Applying<P>, stretch: &'s Stretch) -> Result<Self, ProjectError> {
         let partition = stretch.advance.lease.partition;
         let mut events = Vec::with_capacity(stretch.events.len());
         for recorded in &stretch.events {
@@ -183,39 +193,35 @@ impl<'s, P: Projection> Folded<'s, P> {
         Ok(Self { events, keys })
     }
 
-    /// What becomes of the rows, each decoded and encoded once.
+    /// What becomes of the rows, each of which is encoded once.
     fn apply(
         self,
         applying: &Applying<P>,
-        stored: Vec<Row>,
+        known: &mut KnownRows<P::Row>,
     ) -> Result<Vec<RowChange>, ProjectError> {
-        let stored: HashMap<RowKey, Bytes> =
-            stored.into_iter().map(|row| (row.key, row.value)).collect();
-        let mut rows = HashMap::<RowKey, (Option<P::Row>, &RecordedEvent)>::new();
+        let mut because_of = HashMap::with_capacity(self.keys.len());
         for (event, recorded, keys) in &self.events {
             for key in keys {
-                match rows.entry(key.clone()) {
-                    Entry::Occupied(mut entry) => {
-                        let row = entry.get_mut().0.take();
-                        *entry.get_mut() = (applying.apply(key, row, event, recorded), recorded);
-                    }
-                    Entry::Vacant(entry) => {
-                        let row =
-                            stored.get(key).map(|value| row_of(value, recorded)).transpose()?;
-                        entry.insert((applying.apply(key, row, event, recorded), recorded));
-                    }
-                }
+                let known = known.rows.get_mut(key).expect("every row was looked for");
+                let row = match std::mem::replace(known, KnownRow::Absent) {
+                    KnownRow::Absent => None,
+                    KnownRow::Stored(value) => Some(row_of(&value, recorded)?),
+                    KnownRow::Decoded(row) => Some(row),
+                };
+                let row = applying.apply(key, row, event, recorded);
+                *known = row.map_or(KnownRow::Absent, KnownRow::Decoded);
+                because_of.insert(key, *recorded);
             }
         }
-        let mut changes = Vec::with_capacity(rows.len());
-        for (key, (row, because_of)) in rows {
-            let value = row.map(|row| value_of(&row, because_of)).transpose()?;
-            if value.as_ref() != stored.get(&key) {
-                changes.push(RowChange { key, value });
-            }
+        let mut changes = Vec::with_capacity(self.keys.len());
+        for key in &self.keys {
+            let value = match &known.rows[key] {
+                KnownRow::Decoded(row) => Some(value_of(row, because_of[key])?),
+                KnownRow::Stored(_) | KnownRow::Absent => None,
+            };
+            known.bytes += value.as_ref().map_or(0, Bytes::len);
+            changes.push(RowChange { key: key.clone(), value });
         }
-        // Whoever else writes rows locks them in the same order.
-        changes.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         Ok(changes)
     }
 }

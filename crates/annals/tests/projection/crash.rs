@@ -46,7 +46,7 @@ async fn a_worker_that_is_dropped_anywhere_neither_skips_nor_repeats_an_event(pl
             .enable_all()
             .build()
             .unwrap();
-        let projecting = place.bank.project(model.clone()).events_max(9);
+        let projecting = place.bank.project(model.clone()).events_max(3);
         let handle = runtime.spawn(async move {
             let running = projecting.lease(Duration::from_millis(100)).start();
             running.wait_for(last, SOON).await
