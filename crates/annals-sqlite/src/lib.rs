@@ -12,6 +12,7 @@ mod append;
 mod catalog;
 mod check;
 mod chore;
+mod connection;
 mod fault;
 mod number;
 mod open;
