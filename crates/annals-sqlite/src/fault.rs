@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use annals_core::{AppendError, Fault, ReadError};
+use annals_core::{AppendError, Fault, ReadError, ReadSideError};
 use rusqlite::{Error, ErrorCode};
 
 pub(crate) fn read_error(doing: &'static str, error: Error) -> ReadError {
@@ -15,6 +15,14 @@ pub(crate) fn read_error(doing: &'static str, error: Error) -> ReadError {
 
 pub(crate) fn append_error(doing: &'static str, error: Error) -> AppendError {
     read_error(doing, error).into()
+}
+
+pub(crate) fn read_side_error(doing: &'static str, error: Error) -> ReadSideError {
+    if is_damage(&error) {
+        ReadSideError::Corrupt(Fault::because(doing, error))
+    } else {
+        ReadSideError::Unavailable(Fault::because(doing, error))
+    }
 }
 
 /// Whether the file holds what no undamaged store can hold.

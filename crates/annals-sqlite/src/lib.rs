@@ -4,6 +4,9 @@
 //! lets waiting callers share a transaction; several threads read beside it. Several processes
 //! may use the same file.
 //!
+//! Beside it stands the [read side](SqliteReadSide), in the same file or another one: what is
+//! derived from a log.
+//!
 //! Follow an append through the files: [`store`](SqliteStore) → `writer` → `append`; and a read:
 //! `store` → `read` → `query` → `row`; and a snapshot: `snapshot` → `writer` → `chore`. `schema`
 //! has the tables.
@@ -18,6 +21,7 @@ mod number;
 mod open;
 mod query;
 mod read;
+mod read_side;
 mod reader;
 mod row;
 mod schema;
@@ -30,4 +34,5 @@ mod writer;
 pub use check::Check;
 pub use fault::OpenError;
 pub use open::Options;
+pub use read_side::{ReadSideOptions, SqliteReadSide};
 pub use store::SqliteStore;
