@@ -55,6 +55,17 @@ impl Role {
     }
 }
 
+impl Role {
+    /// How many statements are kept prepared: an application's own have room beside those of the
+    /// read side.
+    fn statements(self) -> usize {
+        match self {
+            Self::ReadSide => 256,
+            Self::Reader | Self::Writer => 64,
+        }
+    }
+}
+
 /// Opens a file, creating it when it is to be written and does not exist.
 pub(crate) fn connect(
     path: &Path,
@@ -70,7 +81,7 @@ pub(crate) fn connect(
     connection.busy_timeout(patience)?;
     // Plans that depend on bound values would be made anew for each value.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(role.statements());
     if role != Role::Reader && !uses_wal(&connection, patience)? {
         return Err(OpenError::NoWal { path: path.to_owned() });
     }

@@ -19,6 +19,7 @@ mod connection;
 mod fault;
 mod number;
 mod open;
+mod projection;
 mod query;
 mod read;
 mod read_side;
@@ -34,5 +35,8 @@ mod writer;
 pub use check::Check;
 pub use fault::OpenError;
 pub use open::Options;
+pub use projection::{
+    InvalidTableName, ProjectionTable, SqlProjector, SqliteProjection, SqliteRows, TableName,
+};
 pub use read_side::{ReadSideOptions, SqliteReadSide};
 pub use store::SqliteStore;

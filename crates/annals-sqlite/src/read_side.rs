@@ -4,7 +4,7 @@ mod checkpoint;
 mod delivery;
 mod rows;
 pub(crate) mod schema;
-mod subscriber;
+pub(crate) mod subscriber;
 mod writer;
 
 use std::num::NonZeroUsize;
@@ -21,6 +21,8 @@ use crate::connection::{Role, connect};
 use crate::fault::{OpenError, read_side_error};
 use crate::open::BUSY_TIMEOUT_MAX;
 use crate::reader::{Reader, Readers};
+pub(crate) use checkpoint::{activate, advance, enrol};
+pub(crate) use rows::{sweep, value_of, write_rows};
 use schema::READ_SIDE;
 use writer::{Request, Work};
 
@@ -109,7 +111,7 @@ impl SqliteReadSide {
     }
 
     /// Has the writer do something in a transaction: all of it is kept, or nothing when it fails.
-    async fn write<T, E>(
+    pub(crate) async fn write<T, E>(
         &self,
         doing: &'static str,
         work: impl FnOnce(&Connection) -> Result<std::result::Result<T, E>> + Send + 'static,
@@ -221,7 +223,7 @@ impl ReadSideOptions {
 }
 
 /// A count as SQLite keeps it.
-fn stored_count(count: u64) -> i64 {
+pub(crate) fn stored_count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

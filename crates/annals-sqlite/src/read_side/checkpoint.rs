@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 use super::subscriber::{ACTIVE, BUILDING, failure, find, info, role_of, state_number, state_of};
 use super::{SqliteReadSide, stored_count, stored_limit};
 use crate::number::{position, stored_position};
+use crate::projection;
 
 /// What a job comes to: SQLite fails, or the read side refuses, or it is done.
 pub(crate) type Outcome<T> = Result<std::result::Result<T, ReadSideError>>;
@@ -204,7 +205,7 @@ fn begin_generation(connection: &Connection, id: i64, asked: &Enrol) -> Result<G
         .query_row((id, BUILDING), |row| row.get(0))
         .optional()?;
     if let Some(building) = building {
-        forget_generation(connection, id, building)?;
+        forget_generation(connection, id, building, BUILDING)?;
     }
     let generation = connection
         .prepare_cached(
@@ -261,8 +262,9 @@ pub(crate) fn activate(
         return unknown();
     }
     if let Some(active) = active {
-        forget_generation(connection, id, active)?;
+        forget_generation(connection, id, active, ACTIVE)?;
     }
+    projection::activate(connection, id, generation.get())?;
     connection
         .prepare_cached(
             "UPDATE annals_generations SET role = ?3 WHERE subscriber = ?1 AND generation = ?2",
@@ -285,13 +287,14 @@ pub(crate) fn discard(
         )?
         .exists((id, generation.get(), BUILDING))?;
     if is_building {
-        forget_generation(connection, id, generation.get())?;
+        forget_generation(connection, id, generation.get(), BUILDING)?;
     }
     Ok(is_building)
 }
 
 /// Forgets a generation, but for its rows: those may be many, and are swept bit by bit.
-fn forget_generation(connection: &Connection, id: i64, generation: u32) -> Result<()> {
+fn forget_generation(connection: &Connection, id: i64, generation: u32, role: i64) -> Result<()> {
+    projection::drop_tables(connection, id, generation, role)?;
     for delete in [
         "DELETE FROM annals_generations WHERE subscriber = ?1 AND generation = ?2",
         "DELETE FROM annals_partitions WHERE subscriber = ?1 AND generation = ?2",

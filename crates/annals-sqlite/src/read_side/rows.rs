@@ -180,7 +180,13 @@ fn list_rows(
     Ok(rows)
 }
 
-fn sweep(connection: &Connection, id: i64, keep: &[Generation], limit: usize) -> Result<usize> {
+/// Drops rows of generations that are gone, and are not to be kept.
+pub(crate) fn sweep(
+    connection: &Connection,
+    id: i64,
+    keep: &[Generation],
+    limit: usize,
+) -> Result<usize> {
     let mut next = connection.prepare_cached(
         "SELECT generation FROM annals_rows WHERE subscriber = ?1 AND generation > ?2
          ORDER BY generation LIMIT 1",

@@ -11,18 +11,22 @@ use crate::number::position;
 pub(crate) const ACTIVE: i64 = 0;
 pub(crate) const BUILDING: i64 = 1;
 
+/// A subscriber that was told to wait.
+pub(crate) const PAUSED: i64 = 1;
+const DISABLED: i64 = 2;
+
 pub(crate) fn state_number(state: SubscriberState) -> i64 {
     match state {
-        SubscriberState::Paused => 1,
-        SubscriberState::Disabled => 2,
+        SubscriberState::Paused => PAUSED,
+        SubscriberState::Disabled => DISABLED,
         _ => 0,
     }
 }
 
 pub(crate) fn state_of(number: i64) -> SubscriberState {
     match number {
-        1 => SubscriberState::Paused,
-        2 => SubscriberState::Disabled,
+        PAUSED => SubscriberState::Paused,
+        DISABLED => SubscriberState::Disabled,
         _ => SubscriberState::Running,
     }
 }

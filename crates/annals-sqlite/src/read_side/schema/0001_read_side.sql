@@ -62,6 +62,15 @@ FROM annals_subscribers s
 JOIN annals_generations g ON g.subscriber = s.id AND g.role = 0
 JOIN annals_rows r ON r.subscriber = s.id AND r.generation = g.generation;
 
+-- The tables of projections in SQL, which have other names while their generation is being built.
+CREATE TABLE annals_tables (
+    subscriber INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    name       TEXT    NOT NULL,
+    made       INTEGER NOT NULL, -- in which order
+    PRIMARY KEY (subscriber, generation, name)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE annals_inboxes (
     id   INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE
