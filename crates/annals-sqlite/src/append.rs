@@ -1,7 +1,8 @@
 //! One append inside a transaction: recognise a repeat, check, write.
 //!
 //! Everything is checked before anything is written, so a refused append leaves no trace and
-//! its neighbours in the same transaction need not know of it.
+//! its neighbours in the same transaction need not know of it. What runs inside an append can only
+//! refuse it when it is written: see `inline`.
 
 use std::collections::HashMap;
 
@@ -87,7 +88,12 @@ impl<'c> Appender<'c> {
         Ok(())
     }
 
-    /// Drops what was learnt in a transaction that did not commit.
+    pub(crate) fn connection(&self) -> &'c Connection {
+        self.connection
+    }
+
+    /// Drops what was learnt in a transaction that did not commit, or since
+    /// [`finish`](Self::finish) in what was undone.
     pub(crate) fn forget(&mut self) {
         self.types.clear();
         self.streams_begun = 0;

@@ -17,6 +17,7 @@ mod check;
 mod chore;
 mod connection;
 mod fault;
+mod inline;
 mod number;
 mod open;
 mod projection;
@@ -34,6 +35,7 @@ mod writer;
 
 pub use check::Check;
 pub use fault::OpenError;
+pub use inline::{Inline, SqliteReactor};
 pub use open::Options;
 pub use projection::{
     InvalidTableName, ProjectionTable, SqlProjector, SqliteProjection, SqliteRows, TableName,

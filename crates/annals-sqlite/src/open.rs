@@ -11,6 +11,8 @@ use crate::SqliteStore;
 use crate::check::{Check, check};
 use crate::connection::{Role, connect, sync_recovered};
 use crate::fault::OpenError;
+use crate::inline::{Hooks, Inline, catch_up};
+use crate::read_side::schema::READ_SIDE;
 use crate::schema::EVENTS;
 
 /// SQLite counts milliseconds in 31 bits.
@@ -34,6 +36,7 @@ pub struct Options {
     readers: NonZeroUsize,
     busy_timeout: Duration,
     check: Check,
+    pub(crate) inline: Vec<Inline>,
 }
 
 impl Options {
@@ -45,6 +48,7 @@ impl Options {
             readers: NonZeroUsize::new(cores.clamp(2, 8)).expect("at least 2"),
             busy_timeout: Duration::from_secs(5),
             check: Check::Tail,
+            inline: Vec::new(),
         }
     }
 
@@ -80,6 +84,16 @@ impl Options {
         self
     }
 
+    /// Runs something inside the transaction of every append: see [`Inline`]. What was named first
+    /// runs first.
+    ///
+    /// Opening takes as long as a projection needs to catch up with what is in the log; the file
+    /// can be used meanwhile.
+    pub fn inline(mut self, inline: Inline) -> Self {
+        self.inline.push(inline);
+        self
+    }
+
     /// Opens the file, creating it when it does not exist, and starts the store's threads.
     ///
     /// The file may be open in other processes, and may hold the application's own tables.
@@ -87,13 +101,19 @@ impl Options {
     ///
     /// # Errors
     /// [`OpenError`], when the file is not a database, is damaged, or was written by a newer
-    /// version of this crate.
+    /// version of this crate, or when a projection cannot apply what is in the log.
     pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
         let path = path.as_ref();
         let mut writer = connect(path, Role::Writer, self.patience())?;
         sync_recovered(&writer)?;
         EVENTS.migrate(&mut writer)?;
         check(&writer, self.check)?;
+        if let Some(hooks) = Hooks::new(&self.inline, &self.limits) {
+            READ_SIDE.migrate(&mut writer)?;
+            writer.set_prepared_statement_cache_capacity(256);
+            catch_up(&writer, &hooks, self.clock.now())
+                .map_err(|veto| OpenError::Inline { by: veto.by, source: veto.source })?;
+        }
         let readers = (0..self.readers.get())
             .map(|_| connect(path, Role::Reader, self.patience()))
             .collect::<Result<_, _>>()?;
