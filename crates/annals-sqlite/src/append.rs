@@ -92,17 +92,8 @@ impl<'c> Appender<'c> {
         self.connection
     }
 
-    pub(crate) fn streams_begun(&self) -> i64 {
-        self.streams_begun
-    }
-
-    /// Drops what was learnt since so many streams were begun, for it was rolled back.
-    pub(crate) fn undo(&mut self, streams_begun: i64) {
-        self.types.clear();
-        self.streams_begun = streams_begun;
-    }
-
-    /// Drops what was learnt in a transaction that did not commit.
+    /// Drops what was learnt in a transaction that did not commit, or since
+    /// [`finish`](Self::finish) in what was undone.
     pub(crate) fn forget(&mut self) {
         self.types.clear();
         self.streams_begun = 0;

@@ -182,6 +182,16 @@ async fn writing_waits_for_another_process_but_not_for_ever() {
     assert!(matches!(error, ReadSideError::Unavailable(_)), "{error:?}");
     lock.rollback().unwrap();
     set().await.unwrap();
+
+    // One that is patient gets through as soon as the other is done, whenever that is.
+    let patient = place.open();
+    let lock = other.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+    let unlock = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        lock.rollback().unwrap();
+    };
+    let (done, ()) = tokio::join!(patient.set_state(&NAME, SubscriberState::Running), unlock);
+    done.unwrap();
 }
 
 #[tokio::test]

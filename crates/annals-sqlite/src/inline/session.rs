@@ -17,7 +17,8 @@ use crate::stream::Newest;
 /// What runs inside the appends of one transaction.
 pub(crate) struct Session<'h> {
     hooks: &'h Hooks,
-    /// Where projections stand, once an append has run them.
+    /// Where projections stand, once an append has run them; none after a veto, for they may have
+    /// caught up in what was undone.
     standings: Option<Vec<Option<Standing>>>,
     /// Who could not catch up, and so allows nothing.
     stuck: Option<&'h Veto>,
@@ -49,7 +50,7 @@ impl<'h> Session<'h> {
         newest: &mut Newest,
     ) -> Result<Appended> {
         let connection = appender.connection();
-        let (before, streams_begun) = (*newest, appender.streams_begun());
+        let before = *newest;
         connection.prepare_cached("SAVEPOINT annals_inline")?.execute([])?;
         let outcome = appender.append(append, checked, now, newest)?;
         let ended = match outcome {
@@ -66,9 +67,7 @@ impl<'h> Session<'h> {
             Appended::Done(Err(_)) => {
                 connection.prepare_cached("ROLLBACK TO annals_inline")?.execute([])?;
                 *newest = before;
-                appender.undo(streams_begun);
-                // They may have caught up in what is undone now.
-                self.standings = None;
+                appender.forget();
             }
             Appended::Behind(_) | Appended::Ended => return Ok(ended),
         }

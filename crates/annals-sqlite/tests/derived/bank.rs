@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use annals_core::{
     Append, Data, EventType, ExpectedVersion, NewEvent, PoisonEvent, Query, QueryItem,
@@ -36,11 +37,18 @@ pub(crate) struct Balances {
     pub(crate) name: SubscriberName,
     pub(crate) version: u32,
     pub(crate) factor: i64,
+    /// How long each event takes, so that there is a middle to be killed in.
+    pub(crate) takes: Duration,
 }
 
 impl Balances {
     pub(crate) fn new() -> Self {
-        Self { name: SubscriberName::from_static("balances"), version: 1, factor: 1 }
+        Self {
+            name: SubscriberName::from_static("balances"),
+            version: 1,
+            factor: 1,
+            takes: Duration::ZERO,
+        }
     }
 
     pub(crate) fn version(self, version: u32, factor: i64) -> Self {
@@ -80,6 +88,9 @@ impl SqliteProjection for Balances {
     fn apply(&self, rows: &SqliteRows<'_>, event: &RecordedEvent) -> Result<(), BoxError> {
         if &*event.data.bytes == b"\"panic\"" {
             panic!("an event that nobody thought of");
+        }
+        if !self.takes.is_zero() {
+            std::thread::park_timeout(self.takes);
         }
         let account = event.stream.as_str();
         rows.execute(

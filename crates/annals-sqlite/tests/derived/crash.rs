@@ -18,12 +18,13 @@ use crate::runner::{enrol, step};
 
 /// Where the process that is killed works; not set in the process that kills it.
 const PLACE: &str = "ANNALS_TEST_KILLED_AT";
-const ROUNDS: u64 = 8;
+const ROUNDS: u64 = 5;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Behind the log, in a file of its own, under another name than the one that runs inline.
 fn behind() -> Balances {
-    Balances { name: SubscriberName::from_static("behind"), ..Balances::new() }
+    let (name, takes) = (SubscriberName::from_static("behind"), Duration::from_millis(1));
+    Balances { name, takes, ..Balances::new() }
 }
 
 fn files(place: &Path) -> (PathBuf, PathBuf) {
@@ -56,7 +57,7 @@ async fn appends_and_projects_until_it_is_killed() {
     let projector = SqliteReadSide::open(&derived).expect("it opens").projection(behind());
     let generation = enrol(&projector, OnNewVersion::Refuse).await;
     loop {
-        step(&projector, generation, &store, 3).await.expect("it is applied");
+        step(&projector, generation, &store, 10).await.expect("it is applied");
     }
 }
 

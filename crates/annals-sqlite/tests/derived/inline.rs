@@ -9,6 +9,7 @@ use annals_core::{
     StreamId, SubscriberName, SubscriberState,
 };
 use annals_sqlite::{Check, Inline, OpenError, SqliteReactor, SqliteReadSide, SqliteStore};
+use futures_util::future::join_all;
 use rusqlite::{Connection, TransactionBehavior};
 use tempfile::TempDir;
 
@@ -58,6 +59,14 @@ async fn append(store: &SqliteStore, account: &str, amount: impl std::fmt::Displ
     store.append(deposit(account, amount)).await.expect("it is appended");
 }
 
+/// Puts 1 on the account for so many times, in one append.
+async fn append_many(store: &SqliteStore, times: usize) {
+    let event = || NewEvent::new(EventType::from_static("MoneyDeposited"), Data::json("1"));
+    let events: Vec<NewEvent> = std::iter::repeat_with(event).take(times).collect();
+    let stream = StreamId::from_static("account-1");
+    store.append_to(stream, ExpectedVersion::Any, events).await.expect("they are appended");
+}
+
 #[tokio::test]
 async fn rows_are_there_when_the_append_is_answered() {
     let place = Place::new();
@@ -94,46 +103,43 @@ async fn a_repeat_runs_nothing_again() {
 
 /// Appends that wait together are stored in one transaction, in which some are refused: by a
 /// table's rule, by an event that is no number, by a panic.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_veto_refuses_one_append_and_not_its_neighbours() {
     let place = Place::new();
     let both = [Inline::projection(Balances::new()), Inline::rows(Arc::new(Totals::new()))];
     let store = place.open(both);
     append(&store, "1", 10).await;
+    // Whoever comes first in the group catches up with this, and may be vetoed then.
+    append(&place.open([]), "1", 100).await;
     let lock = place.connect();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let appends: Vec<_> = (0..40)
-        .map(|number| {
-            let amount =
-                ["1".to_owned(), "-1000".to_owned(), "\"x\"".to_owned(), "\"panic\"".into()]
-                    [number % 4]
-                    .clone();
-            let mut append = deposit(&format!("{}", number % 5), amount);
-            // Each begins a stream and a type of its own, which a veto must undo as well.
-            let own =
-                NewEvent::new(EventType::new(format!("Type{number}")).unwrap(), Data::json(""));
-            let stream = StreamId::of("own", number).unwrap();
-            append = append.and_to(stream, ExpectedVersion::NoStream, [own]);
-            let store = store.clone();
-            tokio::spawn(async move { (number, store.append(append).await) })
-        })
-        .collect();
-    lock.execute_batch("COMMIT").unwrap();
-    for append in appends {
-        match append.await.unwrap() {
-            (number, Ok(_)) => assert_eq!(number % 4, 0),
-            (number, Err(AppendError::Vetoed { by, .. })) => {
-                assert_ne!(number % 4, 0);
+    let appends = (0..40).map(|number| {
+        let amount = ["-1000", "\"x\"", "\"panic\"", "1"][number % 4];
+        // Each begins a stream of its own, and some the same type: a veto must undo both.
+        let event_type = EventType::new(format!("Type{}", number / 4)).unwrap();
+        let stream = StreamId::of("own", number).unwrap();
+        let own = NewEvent::new(event_type, Data::json(""));
+        let append = deposit(&format!("{}", number % 5), amount);
+        store.append(append.and_to(stream, ExpectedVersion::NoStream, [own]))
+    });
+    // All of them wait when the lock is given back.
+    let unlock = async { lock.execute_batch("COMMIT").unwrap() };
+    let (outcomes, ()) = tokio::join!(join_all(appends), unlock);
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            Ok(_) => assert_eq!(number % 4, 3),
+            Err(AppendError::Vetoed { by, .. }) => {
+                assert_ne!(number % 4, 3);
                 assert_eq!(by.as_str(), "balances");
             }
-            (number, Err(error)) => panic!("{number}: {error:?}"),
+            Err(error) => panic!("{number}: {error:?}"),
         }
     }
     let events = store.read_to_end(Read::all()).await.unwrap();
-    assert_eq!(events.len(), 1 + 2 * 10);
+    assert_eq!(events.len(), 2 + 2 * 10);
     let positions: Vec<u64> = events.iter().map(|event| event.position.get()).collect();
-    assert_eq!(positions, (1..=21).collect::<Vec<_>>(), "a veto uses no position up");
-    assert_eq!(sum(&place.connect()), 20);
+    assert_eq!(positions, (1..=22).collect::<Vec<_>>(), "a veto uses no position up");
+    assert_eq!(sum(&place.connect()), 120);
     store.close().await;
     // Streams, types and tags are what they must be.
     let store = place.with_balances();
@@ -144,19 +150,19 @@ async fn a_veto_refuses_one_append_and_not_its_neighbours() {
 async fn what_the_log_holds_already_is_applied_when_the_store_is_opened() {
     let place = Place::new();
     let without = place.open([]);
-    for number in 0..2_500 {
-        // More than one transaction's worth.
-        append(&without, "1", number % 2).await;
+    // More than one transaction's worth.
+    for _ in 0..5 {
+        append_many(&without, 500).await;
     }
     drop(without);
     let store =
         place.open([Inline::projection(Balances::new()), Inline::rows(Arc::new(Totals::new()))]);
-    assert_eq!(sum(&place.connect()), 1_250);
-    assert_eq!(place.total("account-1").await, Some(1_250));
+    assert_eq!(sum(&place.connect()), 2_500);
+    assert_eq!(place.total("account-1").await, Some(2_500));
     append(&store, "1", 1).await;
     drop(store);
     let _again = place.with_balances();
-    assert_eq!(sum(&place.connect()), 1_251, "nothing is applied twice");
+    assert_eq!(sum(&place.connect()), 2_501, "nothing is applied twice");
 }
 
 /// Both stores are open; one has the projection.
@@ -183,12 +189,8 @@ async fn what_others_append_without_it_is_applied_with_the_next_append() {
 async fn much_that_others_append_is_applied_before_and_not_inside_an_append() {
     let place = Place::new();
     let (with, without) = (place.with_balances(), place.open([]));
-    let many = (0..1_500)
-        .map(|_| NewEvent::new(EventType::from_static("MoneyDeposited"), Data::json("1")));
-    let many: Vec<NewEvent> = many.collect();
-    for part in many.chunks(500) {
-        let stream = StreamId::from_static("account-1");
-        without.append_to(stream, ExpectedVersion::Any, part.to_vec()).await.unwrap();
+    for _ in 0..3 {
+        append_many(&without, 500).await;
     }
     let mut connection = place.connect();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
@@ -388,8 +390,11 @@ async fn a_reactor_writes_with_the_append_and_may_forbid_it() {
     let guards = Guests(SubscriberName::from_static("guests"));
     let store = place.open([Inline::reactor(guards)]);
     assert_eq!(guests(&place.connect()), 0, "what the log holds already does not come to it");
-    store.append(comes(&[("a-1", "yes"), ("a-2", "yes")])).await.unwrap();
+    let all_come = comes(&[("a-1", "yes"), ("a-2", "yes")]);
+    store.append(all_come.clone()).await.unwrap();
     assert_eq!(guests(&place.connect()), 3);
+    store.append(all_come).await.unwrap();
+    assert_eq!(guests(&place.connect()), 3, "a repeat runs nothing again");
     let error = store.append(comes(&[("a-3", "yes"), ("a-4", "no")])).await.unwrap_err();
     let AppendError::Vetoed { by, source } = error else { panic!("{error:?}") };
     assert_eq!((by.as_str(), &*source.to_string()), ("guests", "nobody of that name"));

@@ -11,6 +11,8 @@ use super::{TAKEN, WAITING};
 /// The first delivery of a lane that is neither done nor skipped.
 pub(super) struct First {
     pub(super) number: i64,
+    pub(super) position: i64,
+    pub(super) id: String,
     state: i64,
     wake_at: i64,
 }
@@ -19,13 +21,19 @@ pub(super) fn first(connection: &Connection, inbox: i64, lane: &str) -> Result<O
     connection
         .prepare_cached(FIRST)?
         .query_row((inbox, lane), |row| {
-            Ok(First { number: row.get(0)?, state: row.get(1)?, wake_at: row.get(2)? })
+            Ok(First {
+                number: row.get(0)?,
+                position: row.get(1)?,
+                id: row.get(2)?,
+                state: row.get(3)?,
+                wake_at: row.get(4)?,
+            })
         })
         .optional()
 }
 
 pub(super) const FIRST: &str =
-    "SELECT number, state, wake_at FROM annals_deliveries INDEXED BY annals_deliveries_open
+    "SELECT number, position, id, state, wake_at FROM annals_deliveries INDEXED BY annals_deliveries_open
      WHERE open = 1 AND inbox = ?1 AND lane = ?2 ORDER BY position, id LIMIT 1";
 
 /// Gives the first delivery of a lane its place, unless it is dead.

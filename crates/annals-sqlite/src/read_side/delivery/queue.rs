@@ -54,58 +54,44 @@ fn find_inbox(connection: &Connection, inbox: &SubscriberName) -> Result<Option<
 
 /// Adds a delivery; whether it is a new one.
 fn add(connection: &Connection, inbox: i64, new: &NewDelivery, now: Timestamp) -> Result<bool> {
-    let inserted = connection
+    let first = match &new.lane {
+        Some(lane) => first(connection, inbox, lane)?,
+        None => None,
+    };
+    let stands = (stored_position(new.event.position), new.id.as_str());
+    let is_first = first.as_ref().is_none_or(|first| stands < (first.position, &*first.id));
+    let due_at = new.due_at.as_micros();
+    let added = connection
         .prepare_cached(
             "INSERT INTO annals_deliveries
-                 (id, inbox, state, open, wake_at, due_at, token, attempts, position, event,
+                 (id, inbox, state, open, place, wake_at, due_at, token, attempts, position, event,
                   stream, version, type, recipient, lane, enqueued_at)
-             VALUES (?1, ?2, 0, 1, ?3, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-             ON CONFLICT (id) DO NOTHING RETURNING number",
+             VALUES (?1, ?2, 0, 1, ?12, ?3, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (id) DO NOTHING",
         )?
-        .query_row(
-            rusqlite::params![
-                new.id.as_str(),
-                inbox,
-                new.due_at.as_micros(),
-                stored_position(new.event.position),
-                new.event.id.as_bytes(),
-                new.event.stream.as_str(),
-                stored_version(new.event.version),
-                new.event.event_type.as_str(),
-                new.recipient,
-                new.lane,
-                now.as_micros(),
-            ],
-            |row| row.get::<_, i64>(0),
-        )
-        .optional()?;
-    let Some(number) = inserted else { return Ok(false) };
-    if let Some(lane) = &new.lane {
-        let Some(first) = first(connection, inbox, lane)? else { return Ok(true) };
-        if first.number != number {
-            return Ok(true);
-        }
-        // Deliveries come in the order of the log, but for those that are asked for by hand: one
-        // that was first until now waits again.
-        give_way(connection, inbox, lane, number)?;
+        .execute(rusqlite::params![
+            new.id.as_str(),
+            inbox,
+            due_at,
+            stands.0,
+            new.event.id.as_bytes(),
+            new.event.stream.as_str(),
+            stored_version(new.event.version),
+            new.event.event_type.as_str(),
+            new.recipient,
+            new.lane,
+            now.as_micros(),
+            is_first.then(|| place(due_at, now)),
+        ])?;
+    if added == 0 {
+        return Ok(false);
     }
-    set_place(connection, number, Some(place(new.due_at.as_micros(), now)))?;
+    // Deliveries come in the order of the log, but for those that are asked for by hand: one that
+    // was first until now waits again.
+    if let Some(first) = first.filter(|_| is_first) {
+        set_place(connection, first.number, None)?;
+    }
     Ok(true)
-}
-
-/// Takes the place away that another delivery of the lane had.
-fn give_way(connection: &Connection, inbox: i64, lane: &str, first: i64) -> Result<()> {
-    let second = connection
-        .prepare_cached(
-            "SELECT number FROM annals_deliveries
-             WHERE open = 1 AND inbox = ?1 AND lane = ?2 ORDER BY position, id LIMIT 1 OFFSET 1",
-        )?
-        .query_row((inbox, lane), |row| row.get(0))
-        .optional()?;
-    match second {
-        Some(second) if second != first => set_place(connection, second, None),
-        _ => Ok(()),
-    }
 }
 
 /// Whether there is anything to take.
