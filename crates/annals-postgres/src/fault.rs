@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 
-use annals_core::{AppendError, Fault, ReadError};
+use annals_core::{AppendError, Fault, ReadError, SubscriberName};
 use sqlx_core::error::{DatabaseError, Error};
 use sqlx_postgres::{PgDatabaseError, PgSeverity};
 
+use crate::inline::InlineError;
 use crate::schema::InvalidSchemaName;
 
 pub(crate) fn read_error(doing: &'static str, error: Error) -> ReadError {
@@ -37,6 +38,9 @@ pub(crate) fn refused(doing: &'static str, error: &Error) -> AppendError {
         let what = "appending at an isolation level other than read committed";
         return AppendError::Unsupported(what);
     }
+    if sqlstate(error) == Some("AN003") {
+        return AppendError::Unsupported(NOT_INLINE);
+    }
     let fault = Fault::because(with_advice(doing, error), chain(error));
     if is_damage(error) { AppendError::Corrupt(fault) } else { AppendError::Unavailable(fault) }
 }
@@ -46,6 +50,7 @@ fn with_advice(doing: &'static str, error: &Error) -> Cow<'static, str> {
         Some("26000" | "42P05") => LOST_STATEMENTS,
         Some("55P03") => HELD,
         Some("AN001") => UNSETTLED,
+        Some("AN004") => OUTDATED,
         _ => return doing.into(),
     };
     format!("{doing}: {advice}").into()
@@ -58,6 +63,11 @@ const HELD: &str = "another transaction holds its streams or what its conditions
      not end; `annals doctor` names it";
 const UNSETTLED: &str = "another server has taken over and the log settles there; try the \
      transaction again";
+
+const NOT_INLINE: &str = "appending without the log's inline projections, in the versions that are \
+     at work; open the store with all of them";
+const OUTDATED: &str = "an inline projection was ended, or is in another version now; open the \
+     store anew";
 
 /// What is known about a transaction whose statement failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +189,15 @@ pub enum OpenError {
     Encoding {
         /// Its encoding.
         found: String,
+    },
+    /// An inline projection could not be brought to the end of the log.
+    #[error("the inline projection {by} cannot be brought to the end of the log")]
+    Inline {
+        /// Which one.
+        by: SubscriberName,
+        /// Why.
+        #[source]
+        source: InlineError,
     },
     /// The limits allow more than this store can do.
     #[error("append_events_max is {given}; a PostgreSQL store can do at most {max}")]

@@ -16,6 +16,7 @@ mod connections;
 mod doctor;
 mod fault;
 mod group;
+mod inline;
 mod keys;
 mod listen;
 mod moment;
@@ -41,6 +42,7 @@ mod writer;
 
 pub use doctor::{Finding, Severity, diagnose};
 pub use fault::OpenError;
+pub use inline::{Inline, InlineError, PostgresReactor};
 pub use open::Options;
 pub use partitions::{InvalidPartitionName, Partition, PartitionError, PartitionName};
 pub use read_side::{

@@ -12,6 +12,7 @@ use crate::PostgresStore;
 use crate::append::GROUP_EVENTS_MAX;
 use crate::check::{check_sequence, check_server, settle};
 use crate::fault::OpenError;
+use crate::inline::Inline;
 use crate::schema::{self, SchemaName};
 
 /// How to open a store. Start from [`PostgresStore::options`].
@@ -36,6 +37,7 @@ pub struct Options {
     pub(crate) poll: Duration,
     pub(crate) lanes: usize,
     pub(crate) replica: Option<PgPool>,
+    pub(crate) inline: Vec<Inline>,
     migrate: bool,
     connections: u32,
 }
@@ -50,6 +52,7 @@ impl Options {
             poll: Duration::from_millis(100),
             lanes: 2,
             replica: None,
+            inline: Vec::new(),
             migrate: true,
             connections: 16,
         }
@@ -109,6 +112,17 @@ impl Options {
     /// primary, so that decisions are made on what is.
     pub fn replica(mut self, pool: PgPool) -> Self {
         self.replica = Some(pool);
+        self
+    }
+
+    /// Runs a projection, or a reactor, in the transaction of every append: what it writes is
+    /// committed with the events, and what it refuses is not appended. To be said once for each.
+    ///
+    /// Before the store is open a projection is brought to the end of the log, while others append.
+    /// From then on every process that appends to this log must run it: one that does not is
+    /// refused by the server. See [`Inline`] for what it costs.
+    pub fn inline(mut self, inline: Inline) -> Self {
+        self.inline.push(inline);
         self
     }
 
@@ -172,6 +186,7 @@ impl Options {
         drop(connection);
         let store = PostgresStore::start(self, pool);
         store.shared().ahead.begin().await?;
+        store.begin_inline().await?;
         Ok(store)
     }
 

@@ -5,17 +5,18 @@
 //! queue of inboxes. A `projection` with statements of its own has `tables` of its own, and a
 //! `projector` that runs it.
 
-mod advance;
-mod ask;
+pub(crate) mod advance;
+pub(crate) mod ask;
+mod change;
 mod checkpoint;
 mod delivery;
-mod generation;
+pub(crate) mod generation;
 mod open;
-mod projection;
-mod projector;
-mod rows;
+pub(crate) mod projection;
+pub(crate) mod projector;
+pub(crate) mod rows;
 mod select;
-mod tables;
+pub(crate) mod tables;
 
 use std::sync::Arc;
 
@@ -85,6 +86,14 @@ impl PostgresReadSide {
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         self.shared.connections.pool()
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.shared.connections
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
     }
 
     /// Closes the pool: whatever is asked from then on is refused with

@@ -17,6 +17,7 @@ use crate::bell::Bell;
 use crate::catalog::{self, Counted};
 use crate::connections::Connections;
 use crate::group::Pending;
+use crate::inline::Hooks;
 use crate::keys::Keys;
 use crate::open::Options;
 use crate::partitions::Ahead;
@@ -55,6 +56,9 @@ pub(crate) struct Shared {
     pub(crate) poll: Duration,
     /// Whether somebody looks for new events.
     pub(crate) watched: Mutex<bool>,
+    /// What runs in the transactions of appends.
+    pub(crate) hooks: Hooks,
+    pub(crate) patience: Duration,
 }
 
 /// How far readers are behind what is committed.
@@ -97,7 +101,7 @@ impl PostgresStore {
     }
 
     pub(crate) fn start(options: Options, pool: PgPool) -> Self {
-        let Options { schema, clock, limits, patience, poll, lanes, replica, .. } = options;
+        let Options { schema, clock, limits, patience, poll, lanes, replica, inline, .. } = options;
         let connections = Arc::new(Connections::new(pool).patient(patience));
         let bell = Arc::new(Bell::new(Arc::clone(&connections), &schema));
         let ahead = Arc::new(Ahead::new(Arc::clone(&connections), schema.clone()));
@@ -137,6 +141,8 @@ impl PostgresStore {
             head: Mutex::new(Some(head)),
             poll,
             watched,
+            hooks: Hooks::new(inline),
+            patience,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -251,6 +257,9 @@ impl EventStore for PostgresStore {
         let bytes = u32::try_from(append.bytes()).unwrap_or(u32::MAX).clamp(1, QUEUE_BYTES_MAX);
         let room = Arc::clone(&self.shared.queue).acquire_many_owned(bytes).await;
         let room = room.map_err(|_| AppendError::Closed)?;
+        if !self.shared.hooks.is_empty() {
+            return self.append_with_hooks(append, room).await;
+        }
         let keys = Keys::of(&self.shared.schema, &append);
         let (pending, answered) = Pending::new(append, keys, room);
         self.shared.writer.submit(pending);

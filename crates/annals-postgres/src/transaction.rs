@@ -7,7 +7,8 @@ use sqlx_postgres::PgConnection;
 
 use crate::PostgresStore;
 use crate::append::{Answer, Locks, send};
-use crate::fault::{append_error, chain, is_partition_missing, is_unsettled};
+use crate::fault::{append_error, chain, is_partition_missing, is_unsettled, refused};
+use crate::inline::Part;
 use crate::keys::Keys;
 use crate::repeat::repeated;
 
@@ -23,6 +24,9 @@ impl PostgresStore {
     /// takes the append's streams for itself until it ends, and nobody reads the log beyond it
     /// meanwhile (S5): append late, commit soon. Other transactions of the application, however
     /// long, hold up nothing.
+    ///
+    /// What is [inline](crate::Options::inline) runs in it. When that will not have the append it
+    /// is taken back, and the transaction is as it was.
     ///
     /// ```no_run
     /// use annals_core::{Append, Data, EventType, ExpectedVersion, NewEvent, StreamId};
@@ -53,6 +57,14 @@ impl PostgresStore {
         const DOING: &str = "appending in the application's transaction";
         self.check(append)?;
         let keys = Keys::of(self.schema(), append);
+        let hooks = &self.shared().hooks;
+        let part = match hooks.is_empty() {
+            true => None,
+            false => {
+                let begun = Part::begin(hooks, connection).await;
+                Some(begun.map_err(|error| refused(DOING, &error))?)
+            }
+        };
         let answer =
             send(connection, self.schema(), &[append], &keys, Locks::Wait, self.moment()).await;
         if answer.as_ref().is_err_and(is_partition_missing) {
@@ -65,14 +77,25 @@ impl PostgresStore {
             tokio::spawn(async move { writer.settle().await });
         }
         let receipt = match answer.map_err(|error| append_error(DOING, &error))? {
-            Answer::Done(mut outcomes) => outcomes.pop().expect("one outcome for one append")?,
+            Answer::Done(mut outcomes) => {
+                let outcome = outcomes.pop().expect("one outcome for one append");
+                match (&outcome, part) {
+                    (Ok(receipt), Some(part)) => part.run(connection, append, receipt).await?,
+                    (Err(_), Some(part)) => part.keep(connection).await?,
+                    (_, None) => {}
+                }
+                outcome?
+            }
             Answer::Busy(_) | Answer::Stored => {
                 let repeated = repeated(connection, self.schema(), append).await;
                 // Something of it is stored, so it cannot be said that nothing is.
                 let unknown = |error| Fault::because(DOING, chain(&error));
                 let repeated =
-                    repeated.map_err(|error| AppendError::Indeterminate(unknown(error)))??;
-                repeated.expect("the server has just found an id of it")
+                    repeated.map_err(|error| AppendError::Indeterminate(unknown(error)))?;
+                if let Some(part) = part {
+                    part.keep(connection).await?;
+                }
+                repeated?.expect("the server has just found an id of it")
             }
         };
         self.shared().ahead.reached(receipt.last_position);

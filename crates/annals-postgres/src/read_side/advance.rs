@@ -9,7 +9,7 @@ use crate::sql::Sql;
 
 /// What the functions of the schema take for moving checkpoints: `$1` to `$12`.
 #[derive(Default)]
-pub(super) struct Advances<'a> {
+pub(crate) struct Advances<'a> {
     subscribers: Vec<&'a str>,
     generations: Vec<i32>,
     parts: Vec<i32>,
@@ -24,7 +24,7 @@ pub(super) struct Advances<'a> {
 }
 
 impl<'a> Advances<'a> {
-    pub(super) fn of(advances: &'a [Advance]) -> Self {
+    pub(crate) fn of(advances: &'a [Advance]) -> Self {
         let mut columns = Self::default();
         for advance in advances {
             let lease = &advance.lease;
@@ -45,7 +45,7 @@ impl<'a> Advances<'a> {
         columns
     }
 
-    pub(super) fn bind(&self, sql: Sql, now: annals_core::Timestamp) -> Sql {
+    pub(crate) fn bind(&self, sql: Sql, now: annals_core::Timestamp) -> Sql {
         sql.value(Moment(now))
             .value(&self.subscribers)
             .value(&self.generations)
@@ -62,6 +62,6 @@ impl<'a> Advances<'a> {
 }
 
 /// A number as PostgreSQL's `integer`; one that is too large names nothing that there is.
-pub(super) fn stored(number: u32) -> i32 {
+pub(crate) fn stored(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

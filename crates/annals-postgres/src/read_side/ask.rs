@@ -23,7 +23,7 @@ pub(crate) type Answered<T> = Result<Result<T, ReadSideError>, Error>;
 
 impl PostgresReadSide {
     /// Runs one statement.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         doing: &'static str,
         statement: impl Fn() -> Sql + Send + Sync,
@@ -37,7 +37,7 @@ impl PostgresReadSide {
     }
 
     /// Runs statements that are one transaction, or none.
-    pub(super) async fn attempt<T, F, Asking>(
+    pub(crate) async fn attempt<T, F, Asking>(
         &self,
         doing: &'static str,
         statements: F,
@@ -57,7 +57,7 @@ impl PostgresReadSide {
     }
 }
 
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     connection: &mut PgConnection,
     schema: &SchemaName,
     statement: Sql,
@@ -83,6 +83,6 @@ pub(crate) fn read_side_error(doing: &'static str, error: Error) -> ReadSideErro
 }
 
 /// A text for people, which PostgreSQL keeps without NUL.
-pub(super) fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

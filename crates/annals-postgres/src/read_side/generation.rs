@@ -21,7 +21,7 @@ const ACTIVE: i16 = 0;
 const BUILDING: i16 = 1;
 
 /// Makes a subscriber known, or begins the generation that its version needs.
-pub(super) async fn enrol(
+pub(crate) async fn enrol(
     connection: &mut PgConnection,
     schema: &SchemaName,
     enrol: &Enrol,
@@ -56,7 +56,7 @@ pub(super) async fn enrol(
 }
 
 /// Begins a generation beside the active one.
-pub(super) async fn begin_beside(
+pub(crate) async fn begin_beside(
     connection: &mut PgConnection,
     schema: &SchemaName,
     enrol: &Enrol,
@@ -77,7 +77,7 @@ pub(super) async fn begin_beside(
 }
 
 /// Makes a generation the active one.
-pub(super) async fn activate(
+pub(crate) async fn activate(
     connection: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
@@ -93,7 +93,7 @@ pub(super) async fn activate(
 }
 
 /// The same within a transaction; says whether it was not the active one before.
-pub(super) async fn activate_in(
+pub(crate) async fn activate_in(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
@@ -117,7 +117,7 @@ pub(super) async fn activate_in(
 }
 
 /// Forgets a generation that is being built.
-pub(super) async fn discard(
+pub(crate) async fn discard(
     connection: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
@@ -130,7 +130,7 @@ pub(super) async fn discard(
 }
 
 /// The same within a transaction; says whether there was one.
-pub(super) async fn discard_in(
+pub(crate) async fn discard_in(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
@@ -154,7 +154,7 @@ struct Made {
 
 /// The subscriber's number, once nobody else changes its generations, and the role of one of them,
 /// if there is such a one.
-pub(super) async fn find(
+pub(crate) async fn find(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
@@ -169,7 +169,7 @@ pub(super) async fn find(
 }
 
 /// Waits for those who move the checkpoints of a generation, and keeps others from it.
-pub(super) async fn lock_parts(
+pub(crate) async fn lock_parts(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,

@@ -3,27 +3,24 @@
 use std::error::Error as StdError;
 use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
 
 use annals_core::{
     CheckpointStore, Fault, Generation, Partition, PoisonEvent, ProjectError, Projector, Query,
-    ReadSideError, RecordedEvent, Role, Stretch, SubscriberName, Timestamp,
+    ReadSideError, RecordedEvent, Stretch, SubscriberName, Timestamp,
 };
 use async_trait::async_trait;
 use sqlx_core::connection::Connection;
 use sqlx_core::error::Error;
-use sqlx_core::executor::Executor;
-use sqlx_core::raw_sql::raw_sql;
 use sqlx_postgres::PgConnection;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::PostgresReadSide;
 use super::advance::Advances;
 use super::ask::{fetch, is_meeting, read_side_error};
+use super::change::Change;
 use super::checkpoint::fenced;
-use super::generation::{activate_in, discard_in, find, lock_parts};
 use super::projection::{BoxError, PostgresProjection, PostgresRows};
-use super::tables::{self, Called};
+use super::tables::Called;
 use crate::connections::{LONG, no_answer};
 use crate::fault::{is_connection_lost, is_of_other_server, sqlstate};
 use crate::row::get;
@@ -31,24 +28,15 @@ use crate::sql::Sql;
 
 /// How often a stretch is applied again that met others.
 const MEETINGS_MAX: usize = 8;
-/// How long those are waited for who apply events …
-const LOCK_PARTS: &str = "SET LOCAL lock_timeout = '10s'";
-/// … and how long tables: whoever reads them meanwhile waits behind.
-const LOCK_TABLES: &str = "SET LOCAL lock_timeout = '150ms'";
-/// How soon they are tried again; it grows up to the second.
-const TRY_AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
-/// How long they are tried for.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// A projection and its read side.
 #[derive(Clone, Debug)]
-pub(super) struct SqlProjector {
+pub(crate) struct SqlProjector {
     read_side: PostgresReadSide,
     projection: Arc<dyn PostgresProjection>,
 }
 
 impl SqlProjector {
-    pub(super) fn new(
+    pub(crate) fn new(
         read_side: PostgresReadSide,
         projection: Arc<dyn PostgresProjection>,
     ) -> Self {
@@ -79,8 +67,8 @@ impl Projector for SqlProjector {
     }
 
     async fn prepare(&self, generation: Generation) -> Result<(), ProjectError> {
-        const DOING: &str = "making a projection's tables";
-        self.change_tables(DOING, Change::Prepare(generation)).await
+        let tables = self.projection.tables();
+        Ok(self.read_side.make_tables(self.name(), generation, &tables).await?)
     }
 
     async fn project(&self, stretch: &Stretch) -> Result<(), ProjectError> {
@@ -101,11 +89,15 @@ impl Projector for SqlProjector {
     }
 
     async fn activate(&self, generation: Generation, _now: Timestamp) -> Result<(), ProjectError> {
-        self.change_tables("activating a projection's tables", Change::Activate(generation)).await
+        const DOING: &str = "activating a projection's tables";
+        let (change, tables) = (Change::Activate(generation), self.projection.tables());
+        Ok(self.read_side.change_tables(DOING, self.name(), change, &tables).await?)
     }
 
     async fn discard(&self, generation: Generation) -> Result<(), ProjectError> {
-        self.change_tables("dropping a projection's tables", Change::Discard(generation)).await
+        const DOING: &str = "dropping a projection's tables";
+        let change = Change::Discard(generation);
+        Ok(self.read_side.change_tables(DOING, self.name(), change, &[]).await?)
     }
 }
 
@@ -231,95 +223,5 @@ fn of_server(error: Error) -> Stumble {
     match is_meeting(&error) {
         true => Stumble::Met,
         false => Stumble::For(read_side_error("applying events", error).into()),
-    }
-}
-
-/// What becomes of a projection's tables.
-#[derive(Clone, Copy)]
-enum Change {
-    Prepare(Generation),
-    Activate(Generation),
-    Discard(Generation),
-}
-
-impl SqlProjector {
-    /// Changes tables as soon as nobody holds them, without making others wait for long.
-    async fn change_tables(&self, doing: &'static str, change: Change) -> Result<(), ProjectError> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut pause = TRY_AGAIN[0];
-        let connections = &self.read_side.shared.connections;
-        loop {
-            let changed = connections.read(async |mut connection| {
-                let changed = self.change_on(&mut connection, change).await;
-                (connection, changed)
-            });
-            match changed.await {
-                Ok(changed) => return changed.map_err(ProjectError::from),
-                Err(error) if is_meeting(&error) && Instant::now() < deadline => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(TRY_AGAIN[1]);
-                }
-                Err(error) => return Err(read_side_error(doing, error).into()),
-            }
-        }
-    }
-
-    async fn change_on(
-        &self,
-        connection: &mut PgConnection,
-        change: Change,
-    ) -> Result<Result<(), ReadSideError>, Error> {
-        let mut transaction = connection.begin().await?;
-        transaction.execute(raw_sql(LOCK_PARTS)).await?;
-        let changed = self.change_in(&mut transaction, change).await?;
-        match changed {
-            Ok(()) => transaction.commit().await?,
-            Err(_) => transaction.rollback().await?,
-        }
-        Ok(changed)
-    }
-
-    async fn change_in(
-        &self,
-        transaction: &mut PgConnection,
-        change: Change,
-    ) -> Result<Result<(), ReadSideError>, Error> {
-        let (schema, name) = (self.read_side.schema(), self.name());
-        match change {
-            Change::Prepare(_) => {}
-            Change::Activate(generation) => {
-                // Whoever works it has found what its tables are called.
-                lock_parts(transaction, schema, name, generation).await?;
-                if let Err(error) = activate_in(transaction, schema, name, generation).await? {
-                    return Ok(Err(error));
-                }
-            }
-            Change::Discard(generation) => {
-                discard_in(transaction, schema, name, generation).await?;
-            }
-        }
-        let (generation, found) = match change {
-            Change::Prepare(generation) | Change::Activate(generation) => {
-                (generation, find(transaction, schema, name, Some(generation)).await?)
-            }
-            Change::Discard(generation) => {
-                (generation, find(transaction, schema, name, None).await?)
-            }
-        };
-        let Some((number, role)) = found else {
-            return Ok(match change {
-                Change::Discard(_) => Ok(()),
-                _ => Err(ReadSideError::Unknown(name.clone())),
-            });
-        };
-        transaction.execute(raw_sql(LOCK_TABLES)).await?;
-        tables::settle(transaction, schema, number).await?;
-        let Some(role) = role else { return Ok(Ok(())) };
-        let (is_active, tables) = (role == Role::Active, self.projection.tables());
-        let made =
-            tables::make(transaction, schema, number, generation, is_active, &tables).await?;
-        Ok(made.map_err(|taken| {
-            ReadSideError::Unavailable(Fault::because("making a projection's tables", taken))
-        }))
     }
 }

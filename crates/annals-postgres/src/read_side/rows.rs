@@ -197,12 +197,16 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// A row of two columns: the key, and the text of the value as it was written.
-pub(crate) fn decode(row: &PgRow) -> Result<Row, Error> {
-    let value = row.try_get_raw(1)?;
-    let value =
-        value.as_bytes().map_err(|source| Error::ColumnDecode { index: "1".into(), source })?;
-    Ok(Row { key: RowKey::new(get::<String>(row, 0)?), value: Bytes::copy_from_slice(value) })
+/// A row of two columns: the key and the value.
+fn decode(row: &PgRow) -> Result<Row, Error> {
+    Ok(Row { key: RowKey::new(get::<String>(row, 0)?), value: value(row, 1)? })
+}
+
+/// A value as it was written: PostgreSQL's `json` keeps every byte.
+pub(crate) fn value(row: &PgRow, column: usize) -> Result<Bytes, Error> {
+    let json = row.try_get_raw(column)?;
+    let bad = |source| Error::ColumnDecode { index: column.to_string(), source };
+    Ok(Bytes::copy_from_slice(json.as_bytes().map_err(bad)?))
 }
 
 /// The first text behind all that begin with a prefix, in the order of bytes; none when nothing is.

@@ -18,8 +18,8 @@ use crate::schema::SchemaName;
 /// A table of a projection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectionTable {
-    pub(super) name: TableName,
-    pub(super) create: &'static str,
+    pub(crate) name: TableName,
+    pub(crate) create: &'static str,
 }
 
 impl ProjectionTable {
@@ -92,6 +92,10 @@ pub(crate) struct Called {
 }
 
 impl Called {
+    pub(crate) fn new(name: String, called: String) -> Self {
+        Self { name, called }
+    }
+
     /// The text with the tables' quoted names in their places.
     pub(crate) fn put_into(template: &str, called: &[Self]) -> String {
         called.iter().fold(template.to_owned(), |text, table| {
@@ -129,10 +133,10 @@ fn quoted(name: &str) -> String {
     "the table {0} is there already, and was not made by this generation of the projection; drop \
      it, or give the projection another name for its table"
 )]
-pub(super) struct Taken(String);
+pub(crate) struct Taken(String);
 
 /// Makes those of a generation's tables that are not there. Who calls it has the subscriber locked.
-pub(super) async fn make(
+pub(crate) async fn make(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     number: i32,
@@ -184,7 +188,7 @@ pub(super) async fn make(
 
 /// Drops the tables of generations that are gone, and gives those of the active one their names.
 /// Who calls it has the subscriber locked.
-pub(super) async fn settle(
+pub(crate) async fn settle(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     number: i32,

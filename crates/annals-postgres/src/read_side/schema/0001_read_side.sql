@@ -80,6 +80,16 @@ CREATE TABLE {schema}.projection_tables (
     CONSTRAINT projection_tables_called_key UNIQUE (called)
 );
 
+-- Projections that run in the transactions of a log's appends, in this database.
+CREATE TABLE {schema}.inline (
+    subscriber integer NOT NULL REFERENCES {schema}.subscribers,
+    -- The log's schema.
+    log        text COLLATE "C" NOT NULL,
+    -- The subscriber's name and its version: `balances@2`.
+    called     text COLLATE "C" NOT NULL,
+    CONSTRAINT inline_pkey PRIMARY KEY (subscriber)
+);
+
 CREATE TABLE {schema}.deliveries (
     position    bigint      NOT NULL,
     version     bigint      NOT NULL,
@@ -427,4 +437,63 @@ BEGIN
     IF gone_inboxes IS NOT NULL THEN
         PERFORM {schema}.raise_heads(gone_inboxes, gone_lanes, gone_positions);
     END IF;
+END $$;
+
+-- A trigger of a log that has inline projections. Whoever appends names those that it runs; one
+-- that it does not know would miss its events for ever.
+CREATE FUNCTION {schema}.check_inline() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    missing text;
+BEGIN
+    SELECT i.called INTO missing FROM {schema}.inline i
+        WHERE i.log = TG_TABLE_SCHEMA
+          AND i.called <> ALL (string_to_array(coalesce(current_setting('annals.inline', true), ''), ','))
+        LIMIT 1;
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION 'the inline projection % must run in every append to this log', missing
+            USING ERRCODE = 'AN003',
+                  HINT = 'open the store with it, or end it with PostgresReadSide::end_inline';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- The generation that is asked for, or else the one that appends keep.
+CREATE FUNCTION {schema}.worked_generation(
+    the_name text, the_version bigint, the_generation integer,
+    OUT subscriber integer, OUT generation integer
+)
+LANGUAGE plpgsql STABLE SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+    IF the_generation IS NOT NULL THEN
+        SELECT s.id, the_generation INTO subscriber, generation
+            FROM {schema}.subscribers s WHERE s.name = the_name;
+        RETURN;
+    END IF;
+    SELECT g.subscriber, g.generation INTO subscriber, generation
+        FROM {schema}.subscribers s
+        JOIN {schema}.inline i ON i.subscriber = s.id
+        JOIN {schema}.generations g ON g.subscriber = s.id AND g.role = 0
+        WHERE s.name = the_name AND g.version = the_version;
+    IF subscriber IS NULL THEN
+        RAISE EXCEPTION 'the projection % is not inline any more, or in another version', the_name
+            USING ERRCODE = 'AN004', HINT = 'open the store anew';
+    END IF;
+END $$;
+
+-- Locks rows until the transaction ends, also those that are not there: their places are kept by
+-- rows without a value. Everybody locks them in the order of their keys.
+CREATE FUNCTION {schema}.lock_rows(the_subscriber integer, the_generation integer, keys text[])
+RETURNS TABLE (key text, value json)
+LANGUAGE plpgsql VOLATILE ROWS 10
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO {schema}.rows AS r (subscriber, generation, key)
+        SELECT DISTINCT the_subscriber, the_generation, k COLLATE "C" FROM unnest(keys) AS k ORDER BY 3
+        ON CONFLICT (subscriber, generation, key) DO UPDATE SET value = r.value WHERE false;
+    -- A statement of its own: it sees what was committed while the rows were waited for.
+    RETURN QUERY
+        SELECT r.key, r.value FROM {schema}.rows r
+        WHERE r.subscriber = the_subscriber AND r.generation = the_generation
+          AND r.key = ANY (keys) AND r.value IS NOT NULL;
 END $$;

@@ -1,0 +1,126 @@
+//! How the tables of a projection change: in one transaction with its generations, and as soon as
+//! nobody holds them.
+
+use std::time::Duration;
+
+use annals_core::{Fault, Generation, ReadSideError, Role, SubscriberName};
+use sqlx_core::connection::Connection;
+use sqlx_core::executor::Executor;
+use sqlx_core::raw_sql::raw_sql;
+use sqlx_postgres::PgConnection;
+use tokio::time::{Instant, sleep};
+
+use super::PostgresReadSide;
+use super::ask::{Answered, is_meeting, read_side_error};
+use super::generation::{activate_in, discard_in, find, lock_parts};
+use super::tables::{self, ProjectionTable};
+
+/// How long those are waited for who apply events …
+const LOCK_PARTS: &str = "SET LOCAL lock_timeout = '10s'";
+/// … and how long tables: whoever reads them meanwhile waits behind.
+const LOCK_TABLES: &str = "SET LOCAL lock_timeout = '150ms'";
+/// How soon they are tried again; it grows up to the second.
+const TRY_AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+/// How long they are tried for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const MAKING: &str = "making a projection's tables";
+
+/// What becomes of a projection's tables.
+#[derive(Clone, Copy)]
+pub(super) enum Change {
+    Prepare(Generation),
+    Activate(Generation),
+    Discard(Generation),
+}
+
+impl PostgresReadSide {
+    /// Makes the tables of a generation, if there are none yet.
+    pub(crate) async fn make_tables(
+        &self,
+        name: &SubscriberName,
+        generation: Generation,
+        tables: &[ProjectionTable],
+    ) -> Result<(), ReadSideError> {
+        self.change_tables(MAKING, name, Change::Prepare(generation), tables).await
+    }
+
+    /// Changes tables without making those who read them wait for long.
+    pub(super) async fn change_tables(
+        &self,
+        doing: &'static str,
+        name: &SubscriberName,
+        change: Change,
+        tables: &[ProjectionTable],
+    ) -> Result<(), ReadSideError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = TRY_AGAIN[0];
+        loop {
+            let changed = self.shared.connections.read(async |mut connection| {
+                let changed = self.change_on(&mut connection, name, change, tables).await;
+                (connection, changed)
+            });
+            match changed.await {
+                Ok(changed) => return changed,
+                Err(error) if is_meeting(&error) && Instant::now() < deadline => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(TRY_AGAIN[1]);
+                }
+                Err(error) => return Err(read_side_error(doing, error)),
+            }
+        }
+    }
+
+    async fn change_on(
+        &self,
+        connection: &mut PgConnection,
+        name: &SubscriberName,
+        change: Change,
+        tables: &[ProjectionTable],
+    ) -> Answered<()> {
+        let mut transaction = connection.begin().await?;
+        transaction.execute(raw_sql(LOCK_PARTS)).await?;
+        let changed = self.change_in(&mut transaction, name, change, tables).await?;
+        match changed {
+            Ok(()) => transaction.commit().await?,
+            Err(_) => transaction.rollback().await?,
+        }
+        Ok(changed)
+    }
+
+    async fn change_in(
+        &self,
+        transaction: &mut PgConnection,
+        name: &SubscriberName,
+        change: Change,
+        tables: &[ProjectionTable],
+    ) -> Answered<()> {
+        let schema = self.schema();
+        let kept = match change {
+            Change::Prepare(generation) => Some(generation),
+            Change::Activate(generation) => {
+                // Whoever works it has found what its tables are called.
+                lock_parts(transaction, schema, name, generation).await?;
+                if let Err(error) = activate_in(transaction, schema, name, generation).await? {
+                    return Ok(Err(error));
+                }
+                Some(generation)
+            }
+            Change::Discard(generation) => {
+                discard_in(transaction, schema, name, generation).await?;
+                None
+            }
+        };
+        let found = find(transaction, schema, name, kept).await?;
+        let Some((number, role)) = found else {
+            // What never enrolled has nothing to be discarded.
+            return Ok(kept.map_or(Ok(()), |_| Err(ReadSideError::Unknown(name.clone()))));
+        };
+        transaction.execute(raw_sql(LOCK_TABLES)).await?;
+        tables::settle(transaction, schema, number).await?;
+        let (Some(generation), Some(role)) = (kept, role) else { return Ok(Ok(())) };
+        let is_active = role == Role::Active;
+        let made = tables::make(transaction, schema, number, generation, is_active, tables).await?;
+        Ok(made.map_err(|taken| ReadSideError::Unavailable(Fault::because(MAKING, taken))))
+    }
+}
