@@ -32,10 +32,8 @@ struct Sums {
     factor: i64,
 }
 
-impl Sums {
-    fn new(version: u32, factor: i64) -> Arc<dyn RowFold> {
-        Arc::new(Self { name: SubscriberName::from_static("sums"), version, factor })
-    }
+fn sums_of(version: u32, factor: i64) -> Arc<dyn RowFold> {
+    Arc::new(Sums { name: SubscriberName::from_static("sums"), version, factor })
 }
 
 fn amount(event: &RecordedEvent) -> Result<i64, BoxError> {
@@ -218,7 +216,7 @@ fn sums(all: &[(&str, i64)]) -> BTreeMap<String, i64> {
 #[tokio::test]
 async fn rows_are_committed_with_the_events() {
     let mut bank = Bank::new().await;
-    let inline = [Inline::fold(&bank.read_side, Sums::new(1, 1)), table(&bank.read_side), limit()];
+    let inline = [Inline::fold(&bank.read_side, sums_of(1, 1)), table(&bank.read_side), limit()];
     let store = bank.open(inline).await;
     let append = paid(1, "10");
     let receipt = store.append(append.clone()).await.unwrap();
@@ -243,7 +241,7 @@ async fn rows_are_committed_with_the_events() {
 #[tokio::test]
 async fn a_veto_leaves_nothing_of_the_append() {
     let mut bank = Bank::new().await;
-    let store = bank.open([Inline::fold(&bank.read_side, Sums::new(1, 1)), limit()]).await;
+    let store = bank.open([Inline::fold(&bank.read_side, sums_of(1, 1)), limit()]).await;
     let append = paid(1, "10").and_to(
         StreamId::from_static("account-2"),
         ExpectedVersion::NoStream,
@@ -304,15 +302,15 @@ async fn a_veto_leaves_the_applications_transaction_usable() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_appends_to_one_row_lose_nothing() {
     let mut bank = Bank::new().await;
-    let inline = || [Inline::fold(&bank.read_side, Sums::new(1, 1)), table(&bank.read_side)];
+    let inline = || [Inline::fold(&bank.read_side, sums_of(1, 1)), table(&bank.read_side)];
     let stores = [bank.open(inline()).await, bank.open(inline()).await];
     let tasks: Vec<_> = (0..8)
         .map(|n: u64| {
-            let store = stores[usize::from(n % 2 == 0)].clone();
+            let store = stores[usize::from(n.is_multiple_of(2))].clone();
             tokio::spawn(async move {
                 for i in 0..10 {
                     // Two streams at once, in one order and the other.
-                    let (a, b) = if n % 3 == 0 { (i, i + 1) } else { (i + 1, i) };
+                    let (a, b) = if n.is_multiple_of(3) { (i, i + 1) } else { (i + 1, i) };
                     let more = paid(b, "2").streams.remove(0);
                     let append = paid(a, "1").and_to(more.stream, more.expected, more.events);
                     store.append(append).await.expect("a receipt");
@@ -372,7 +370,7 @@ async fn a_projection_becomes_inline_while_others_append() {
             })
         })
         .collect();
-    let inline = [Inline::fold(&bank.read_side, Sums::new(1, 1)), table(&bank.read_side)];
+    let inline = [Inline::fold(&bank.read_side, sums_of(1, 1)), table(&bank.read_side)];
     let store = tokio::time::timeout(Duration::from_secs(60), bank.open(inline)).await;
     let store = store.expect("it opens in time");
     store.append(paid(3, "5")).await.unwrap();
@@ -392,7 +390,7 @@ async fn a_projection_becomes_inline_while_others_append() {
 async fn nobody_works_an_inline_projection_behind_the_log() {
     let bank = Bank::new().await;
     bank.open([]).await.append(paid(1, "10")).await.unwrap();
-    let store = bank.open([Inline::fold(&bank.read_side, Sums::new(1, 1))]).await;
+    let store = bank.open([Inline::fold(&bank.read_side, sums_of(1, 1))]).await;
     let name = SubscriberName::from_static("sums");
     let claim = Claim {
         subscriber: name.clone(),
@@ -415,16 +413,16 @@ async fn nobody_works_an_inline_projection_behind_the_log() {
     assert!(lease.position < receipt.first_position);
     bank.read_side.release(&lease).await.unwrap();
     // It goes on from where it was.
-    bank.open([Inline::fold(&bank.read_side, Sums::new(1, 1))]).await;
+    bank.open([Inline::fold(&bank.read_side, sums_of(1, 1))]).await;
     assert_eq!(bank.rows().await, sums(&[("account-1", 11), ("all", 11)]));
 }
 
 #[tokio::test]
 async fn a_new_version_is_built_from_the_log_and_ends_the_old_one() {
     let bank = Bank::new().await;
-    let old = bank.open([Inline::fold(&bank.read_side, Sums::new(1, 1))]).await;
+    let old = bank.open([Inline::fold(&bank.read_side, sums_of(1, 1))]).await;
     old.append(paid(1, "10")).await.unwrap();
-    let new = bank.open([Inline::fold(&bank.read_side, Sums::new(2, 2))]).await;
+    let new = bank.open([Inline::fold(&bank.read_side, sums_of(2, 2))]).await;
     assert_eq!(bank.rows().await, sums(&[("account-1", 20), ("all", 20)]));
     let refused = old.append(paid(1, "1")).await.unwrap_err();
     assert!(matches!(refused, AppendError::Unsupported(_)), "{refused:?}");
@@ -437,14 +435,14 @@ async fn a_log_that_cannot_be_applied_is_not_opened_inline() {
     let bank = Bank::new().await;
     let before = bank.open([]).await;
     before.append(paid(1, "\"much\"")).await.unwrap();
-    let error = bank.try_open([Inline::fold(&bank.read_side, Sums::new(1, 1))]).await.unwrap_err();
+    let error = bank.try_open([Inline::fold(&bank.read_side, sums_of(1, 1))]).await.unwrap_err();
     let text = annals_core::error::Chain(&error).to_string();
     assert!(text.contains("sums") && text.contains("mend the code"), "{text}");
     before.append(paid(1, "1")).await.expect("others go on");
 
     let elsewhere = Database::create().await;
     let read_side = PostgresReadSide::connect(elsewhere.url()).await.unwrap();
-    let options = PostgresStore::options().inline(Inline::fold(&read_side, Sums::new(1, 1)));
+    let options = PostgresStore::options().inline(Inline::fold(&read_side, sums_of(1, 1)));
     let other = Database::create().await;
     let error = options.connect(other.url()).await.unwrap_err();
     let text = annals_core::error::Chain(&error).to_string();

@@ -67,14 +67,14 @@ struct Both {
 impl Both {
     async fn enqueue(&self, deliveries: Vec<NewDelivery>, now: u64) {
         let enqueue = Enqueue { deliveries, advances: Vec::new() };
-        let expected = self.memory.enqueue(enqueue.clone(), at(now)).await.unwrap();
-        assert_eq!(self.postgres.enqueue(enqueue, at(now)).await.unwrap(), expected);
+        let expected = self.memory.enqueue(enqueue.clone(), at(now)).await.expect("an answer");
+        assert_eq!(self.postgres.enqueue(enqueue, at(now)).await.expect("an answer"), expected);
     }
 
     async fn take(&mut self, limit: usize, now: u64, until: u64) {
         let take = Take { inbox: inbox(), limit, now: at(now), until: at(until) };
-        let expected = self.memory.take(take.clone()).await.unwrap();
-        let found = self.postgres.take(take).await.unwrap();
+        let expected = self.memory.take(take.clone()).await.expect("an answer");
+        let found = self.postgres.take(take).await.expect("an answer");
         let plain = |taken: &[Delivery]| {
             taken.iter().map(|one| Delivery { token: 0, ..one.clone() }).collect::<Vec<_>>()
         };
@@ -84,14 +84,20 @@ impl Both {
 
     async fn settle(&mut self, index: usize, then: Then, error: Option<&str>, now: u64) {
         let (memory, postgres) = self.taken.swap_remove(index);
-        self.memory.settle(vec![settled(&memory, then, error, now)], at(now)).await.unwrap();
-        self.postgres.settle(vec![settled(&postgres, then, error, now)], at(now)).await.unwrap();
+        self.memory
+            .settle(vec![settled(&memory, then, error, now)], at(now))
+            .await
+            .expect("an answer");
+        self.postgres
+            .settle(vec![settled(&postgres, then, error, now)], at(now))
+            .await
+            .expect("an answer");
     }
 
     async fn compare(&self) {
         let all = SelectDeliveries::all();
-        let expected = self.memory.deliveries(&all, 1_000).await.unwrap();
-        let mut found = self.postgres.deliveries(&all, 1_000).await.unwrap();
+        let expected = self.memory.deliveries(&all, 1_000).await.expect("an answer");
+        let mut found = self.postgres.deliveries(&all, 1_000).await.expect("an answer");
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter_mut().zip(&expected) {
             // When it is due says nothing of what does not wait.
@@ -100,12 +106,15 @@ impl Both {
             }
             assert_eq!(format!("{found:?}"), format!("{expected:?}"));
         }
-        let due = self.memory.next_due(&inbox()).await.unwrap();
-        assert_eq!(self.postgres.next_due(&inbox()).await.unwrap(), due);
-        assert_eq!(self.postgres.inboxes().await.unwrap(), self.memory.inboxes().await.unwrap());
+        let due = self.memory.next_due(&inbox()).await.expect("an answer");
+        assert_eq!(self.postgres.next_due(&inbox()).await.expect("an answer"), due);
+        assert_eq!(
+            self.postgres.inboxes().await.expect("an answer"),
+            self.memory.inboxes().await.expect("an answer")
+        );
         for info in expected.iter().take(5) {
-            let attempts = self.memory.attempts(&info.id).await.unwrap();
-            assert_eq!(self.postgres.attempts(&info.id).await.unwrap(), attempts);
+            let attempts = self.memory.attempts(&info.id).await.expect("an answer");
+            assert_eq!(self.postgres.attempts(&info.id).await.expect("an answer"), attempts);
         }
     }
 }

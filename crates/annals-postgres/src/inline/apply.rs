@@ -220,21 +220,22 @@ impl Applier {
         changes: &[RowChange],
     ) -> Result<(), Stop> {
         let columns = Changes::of(changes).map_err(|error| Stop::Veto(error.into()))?;
-        if columns.keys.is_empty() {
+        if changes.is_empty() {
             return Ok(());
         }
         let write = "WITH dropped AS (
-                DELETE FROM {schema}.rows r USING unnest($3::text[], $4::text[]) AS c(key, value)
-                WHERE r.subscriber = $1 AND r.generation = $2 AND r.key = c.key AND c.value IS NULL
+                DELETE FROM {schema}.rows r
+                WHERE r.subscriber = $1 AND r.generation = $2 AND r.key = ANY ($5)
             )
-            UPDATE {schema}.rows r SET value = c.value::json
-            FROM unnest($3::text[], $4::text[]) AS c(key, value)
-            WHERE r.subscriber = $1 AND r.generation = $2 AND r.key = c.key AND c.value IS NOT NULL";
+            INSERT INTO {schema}.rows (subscriber, generation, key, value)
+            SELECT $1, $2, c.key, c.value::json FROM unnest($3::text[], $4::text[]) AS c(key, value)
+            ON CONFLICT (subscriber, generation, key) DO UPDATE SET value = excluded.value";
         let written = query(self.statement(write))
             .bind(locked.subscriber)
             .bind(locked.generation)
             .bind(&columns.keys)
             .bind(&columns.values)
+            .bind(&columns.gone)
             .execute(connection)
             .await;
         written.map(drop).map_err(|error| match sqlstate(&error) {

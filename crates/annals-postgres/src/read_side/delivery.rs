@@ -81,7 +81,7 @@ const FORGET: &str = "WITH gone AS (
             ORDER BY o.ended_at LIMIT $2 FOR UPDATE SKIP LOCKED))
         RETURNING d.id
     ), theirs AS (
-        DELETE FROM {schema}.attempts a USING gone g WHERE a.delivery = g.id
+        DELETE FROM {schema}.attempts a WHERE a.delivery = ANY (ARRAY(SELECT g.id FROM gone g))
     )
     SELECT count(*) FROM gone";
 
@@ -121,6 +121,9 @@ impl DeliveryQueue for PostgresReadSide {
     }
 
     async fn settle(&self, settled: Vec<Settled>, now: Timestamp) -> Result<(), ReadSideError> {
+        if settled.is_empty() {
+            return Ok(());
+        }
         let settled = Outcomes::of(&settled);
         self.ask("settling deliveries", || settled.bind(Sql::of(SETTLE), now)).await.map(drop)
     }

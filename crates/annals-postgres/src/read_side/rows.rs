@@ -37,13 +37,11 @@ const COMMIT: &str = "WITH moved AS MATERIALIZED (
         INSERT INTO {schema}.rows (subscriber, generation, key, value)
         SELECT m.id, ($3::integer[])[1], c.key, c.value::json
         FROM moved m, unnest($13::text[], $14::text[]) AS c(key, value)
-        WHERE c.value IS NOT NULL
         ON CONFLICT (subscriber, generation, key) DO UPDATE SET value = excluded.value
     ), dropped AS (
-        DELETE FROM {schema}.rows r
-        USING moved m, unnest($13::text[], $14::text[]) AS c(key, value)
-        WHERE r.subscriber = m.id AND r.generation = ($3::integer[])[1] AND r.key = c.key
-          AND c.value IS NULL
+        -- Not joined: that would be planned for few keys, and try each with each row.
+        DELETE FROM {schema}.rows r USING moved m
+        WHERE r.subscriber = m.id AND r.generation = ($3::integer[])[1] AND r.key = ANY ($16)
     )
     SELECT m.id FROM moved m";
 
@@ -92,6 +90,7 @@ impl RowStore for PostgresReadSide {
                 .value(&changes.keys)
                 .value(&changes.values)
                 .value(self.shared.early)
+                .value(&changes.gone)
         });
         if moved.await?.is_empty() { Err(fenced(&advance.lease)) } else { Ok(()) }
     }
@@ -175,9 +174,13 @@ impl PostgresReadSide {
 }
 
 /// Changes as columns, one for each key.
+#[derive(Default)]
 pub(crate) struct Changes<'a> {
+    /// What is written …
     pub(crate) keys: Vec<&'a str>,
-    pub(crate) values: Vec<Option<&'a str>>,
+    pub(crate) values: Vec<&'a str>,
+    /// … and what is taken away.
+    pub(crate) gone: Vec<&'a str>,
 }
 
 impl<'a> Changes<'a> {
@@ -192,8 +195,17 @@ impl<'a> Changes<'a> {
             })?;
             last.insert(change.key.as_str(), value);
         }
-        let (keys, values) = last.into_iter().unzip();
-        Ok(Self { keys, values })
+        let mut columns = Self::default();
+        for (key, value) in last {
+            match value {
+                Some(value) => {
+                    columns.keys.push(key);
+                    columns.values.push(value);
+                }
+                None => columns.gone.push(key),
+            }
+        }
+        Ok(columns)
     }
 }
 

@@ -169,7 +169,7 @@ END $$;
 -- Gives lanes that may have lost their head a new one: the first open delivery at or behind a
 -- position.
 CREATE FUNCTION {schema}.raise_heads(inboxes integer[], lanes text[], positions bigint[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     wanting integer;
     found   integer;
@@ -211,7 +211,7 @@ CREATE FUNCTION {schema}.enqueue(
     types text[], recipients text[], lanes text[], dues timestamptz[],
     OUT fenced integer, OUT added bigint
 )
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     inboxes   integer[];
     overtakes bigint;
@@ -336,7 +336,7 @@ END $$;
 CREATE FUNCTION {schema}.take(the_inbox text, most integer, moment timestamptz, until timestamptz)
 RETURNS SETOF {schema}.deliveries
 LANGUAGE plpgsql VOLATILE ROWS 100
-SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     number integer;
 BEGIN
@@ -395,8 +395,9 @@ CREATE FUNCTION {schema}.settle(
     numbers integer[], begun timestamptz[], micros bigint[], errors text[], notes text[]
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
+    tried          text[];
     gone_inboxes   integer[];
     gone_lanes     text[];
     gone_positions bigint[];
@@ -409,14 +410,14 @@ BEGIN
     PERFORM FROM {schema}.deliveries d WHERE d.id = ANY (ids) ORDER BY d.id FOR NO KEY UPDATE;
 
     -- Of a delivery that is made at once nothing is remembered.
+    tried := ARRAY(SELECT DISTINCT a.delivery FROM {schema}.attempts a WHERE a.delivery = ANY (ids));
     INSERT INTO {schema}.attempts (delivery, token, number, late, at, micros, error, note)
         SELECT d.id, s.token, s.number, s.token <> d.token OR d.state <> 2, s.at, s.micros, s.error, s.note
         FROM unnest(ids, tokens, outcomes, numbers, begun, micros, errors, notes)
             AS s(id, token, outcome, number, at, micros, error, note)
         JOIN {schema}.deliveries d ON d.id = s.id
         WHERE s.number IS NOT NULL AND s.token <= d.token
-          AND (s.error IS NOT NULL
-               OR EXISTS (SELECT FROM {schema}.attempts a WHERE a.delivery = s.id))
+          AND (s.error IS NOT NULL OR s.id = ANY (tried))
         ON CONFLICT DO NOTHING;
 
     WITH settled AS (
