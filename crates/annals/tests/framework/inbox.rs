@@ -4,6 +4,10 @@
 macro_rules! on_every_read_side {
     ($($test:ident),+ $(,)?) => {
         on_every_read_side!(@ memory, Memory, $($test),+);
+        #[cfg(feature = "sqlite")]
+        on_every_read_side!(@ sqlite, Sqlite, $($test),+);
+        #[cfg(feature = "postgres")]
+        on_every_read_side!(@ postgres, Postgres, $($test),+);
     };
     (@ $module:ident, $read_side:ident, $($test:ident),+) => {
         mod $module {

@@ -20,6 +20,33 @@ pub(crate) const LEASE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ReadSide {
     Memory,
+    #[cfg(feature = "sqlite")]
+    Sqlite,
+    #[cfg(feature = "postgres")]
+    Postgres,
+}
+
+/// A queue, and what must not be dropped before it.
+type Kept = (Arc<dyn DeliveryQueue>, Box<dyn Any + Send + Sync>);
+
+impl ReadSide {
+    async fn open(self) -> Kept {
+        match self {
+            Self::Memory => (Arc::new(MemoryReadSide::new()), Box::new(())),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => {
+                let directory = tempfile::tempdir().expect("a directory");
+                let path = directory.path().join("inboxes.db");
+                (Arc::new(annals::SqliteReadSide::open(path).expect("a file")), Box::new(directory))
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres => {
+                let database = annals_scratch::Database::create().await;
+                let queue = annals::PostgresReadSide::connect(database.url()).await;
+                (Arc::new(queue.expect("a database")), Box::new(database))
+            }
+        }
+    }
 }
 
 pub(crate) struct World {
@@ -34,9 +61,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn of(read_side: ReadSide) -> Self {
         let clock = Arc::new(ManualClock::at(at("2026-03-01T12:00:00Z")));
-        let (queue, kept): (Arc<dyn DeliveryQueue>, Box<dyn Any + Send + Sync>) = match read_side {
-            ReadSide::Memory => (Arc::new(MemoryReadSide::new()), Box::new(())),
-        };
+        let (queue, kept) = read_side.open().await;
         Self { read_side, log: Arc::new(MemoryStore::new()), queue, clock, _kept: kept }
     }
 
