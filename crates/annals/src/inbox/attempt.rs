@@ -75,7 +75,7 @@ async fn react_to(
     if inbox.recipients.is_some() && delivery.recipient.is_none() {
         return hand_on(engine, inbox, current).await;
     }
-    let accepted = inbox.accepted(current).map_err(unclear)?;
+    let accepted = inbox.accepted(current).map_err(|fault| unclear(&fault))?;
     let parts = accepted.into_iter().map(|(part, event)| (part, event.clone())).collect::<Vec<_>>();
     let reacting = Reacting::new(
         delivery.id.clone(),
@@ -118,7 +118,7 @@ async fn react_to_parts(
 /// To whom it goes was not clear when it was enqueued; now it may be.
 async fn hand_on(engine: &Engine, inbox: &Inbox, current: &Current) -> Result<(), Failed> {
     let now = engine.now();
-    let deliveries = inbox.clear_deliveries(current, now).map_err(unclear)?;
+    let deliveries = inbox.clear_deliveries(current, now).map_err(|fault| unclear(&fault))?;
     let enqueue = Enqueue { deliveries, advances: Vec::new() };
     let enqueued = engine.queue.enqueue(enqueue, now).await;
     engine.signals.wake(&inbox.name);
@@ -138,12 +138,12 @@ fn classified(inbox: &Inbox, error: &ReactError) -> Failed {
     Failed::Tried(asked.unwrap_or(error.kind()), chain(error.source()))
 }
 
-fn unclear(unclear: Unclear) -> Failed {
+fn unclear(unclear: &Unclear) -> Failed {
     let kind = match unclear {
         Unclear::Decode(_) => ReactErrorKind::Permanent,
         Unclear::Panicked { .. } | Unclear::Invalid(_) => ReactErrorKind::Transient,
     };
-    Failed::Tried(kind, chain(&unclear))
+    Failed::Tried(kind, chain(unclear))
 }
 
 fn permanent(error: &str) -> Failed {

@@ -130,7 +130,9 @@ impl Cohort {
         let mut notice = notice;
         let end = Instant::now() + GATHER;
         let mut caught_up = false;
-        for _ in 0..EVENTS_MAX {
+        let mut taken_in = 0;
+        loop {
+            taken_in += 1;
             match notice {
                 Some(Ok(Notice::Event(event))) => self.plan(event),
                 Some(Ok(Notice::CaughtUp(position))) => {
@@ -145,7 +147,8 @@ impl Cohort {
                 }
                 None => self.notices = None,
             }
-            if caught_up || self.notices.is_none() || self.planned.len() >= DELIVERIES_MAX {
+            let is_full = taken_in >= EVENTS_MAX || self.planned.len() >= DELIVERIES_MAX;
+            if caught_up || is_full || self.notices.is_none() {
                 break;
             }
             match tokio::time::timeout_at(end, self.next()).await {
@@ -335,7 +338,7 @@ impl Cohort {
             match self.engine.queue.renew(&member.lease, until).await {
                 Ok(_) => {}
                 Err(ReadSideError::Fenced(_) | ReadSideError::Unknown(_)) => {
-                    lost.push(name.clone())
+                    lost.push(name.clone());
                 }
                 Err(error) => {
                     let error = chain(&error);

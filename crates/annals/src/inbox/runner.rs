@@ -19,7 +19,6 @@ impl Annals {
     ///
     /// Time that is kept, such as when a delivery is due, is this handle's
     /// [clock](Self::with_clock)'s.
-    #[must_use]
     pub fn inboxes(&self, queue: Arc<dyn DeliveryQueue>) -> InboxRunner {
         InboxRunner {
             annals: self.clone(),

@@ -40,10 +40,15 @@ impl RunningInboxes {
     /// inboxes over to other processes.
     ///
     /// What takes longer than the [grace](super::InboxRunner::grace) is given up, and made again
-    /// elsewhere.
+    /// elsewhere. When the queue does not answer, this returns after three times as long.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        while self.task.join_next().await.is_some() {}
+        let stopped = self.task.join_next();
+        if tokio::time::timeout(self.engine.settings.grace * 3, stopped).await.is_err() {
+            tracing::warn!(
+                "the queue takes too long to answer; what is held is taken over when the lease is up"
+            );
+        }
     }
 }
 

@@ -94,6 +94,6 @@ impl Signals {
 /// Waits until it is told to stop; for ever, when whoever could tell is gone.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

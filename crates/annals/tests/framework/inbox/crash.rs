@@ -2,13 +2,20 @@
 //! again has the same id.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use annals::{DeliveryState, Inbox, SelectDeliveries};
+use annals::{DeliveryInfo, DeliveryState, Inbox, SelectDeliveries};
 
 use crate::inbox::faults::{Faulty, Strike};
-use crate::inbox::world::{LEASE, Witness, World, idle, of, quick, until};
+use crate::inbox::world::{LEASE, PATIENCE, Witness, World, idle, of, quick, until};
+
+on_every_read_side!(
+    nothing_is_lost_by_an_engine_that_dies_before_a_step,
+    nothing_is_lost_by_an_engine_that_dies_after_a_step,
+    an_engine_goes_on_when_a_step_could_not_be_made,
+    an_engine_goes_on_when_an_answer_was_lost,
+    an_engine_that_dies_while_it_makes_a_delivery_makes_it_again_under_the_same_id,
+);
 
 const STREAMS: [&str; 2] = ["issue-1", "issue-2"];
 
@@ -20,8 +27,7 @@ fn inboxes(email: &Witness, chat: &Witness) -> [Inbox; 2] {
 }
 
 /// Says whether it came to the strike. Afterwards all is delivered.
-async fn struck(strike: Strike, at: usize) -> bool {
-    let world = World::in_memory().await;
+async fn struck(world: &World, strike: Strike, at: usize) -> bool {
     let [email, chat] = [Witness::failing(1), Witness::new()];
     let faulty = Faulty::new(&world.queue, strike, at);
     let runner = quick(world.annals().inboxes(faulty.clone())).poll(Duration::from_millis(2));
@@ -31,33 +37,13 @@ async fn struck(strike: Strike, at: usize) -> bool {
     for stream in STREAMS {
         world.append(stream, &["Opened", "Closed"]).await;
     }
-    let is_deadly = matches!(strike, Strike::DeadBefore | Strike::DeadAfter);
-    let has_struck;
-    if is_deadly {
-        let done = async {
-            // What failed once is due after a second.
-            while !(email.count() >= 8 && chat.count() >= 2) {
-                world.pass(Duration::from_millis(500));
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            idle(&first).await;
-        };
-        tokio::select! {
-            () = until("it dies", || faulty.has_struck()) => {}
-            () = done => {}
-        }
-        has_struck = faulty.has_struck();
-        drop(first);
-    } else {
-        until("all is made in spite of it", || {
-            world.pass(Duration::from_millis(500));
-            email.count() >= 8 && chat.count() >= 2
-        })
-        .await;
-        idle(&first).await;
-        has_struck = faulty.has_struck();
-        first.stop().await;
+    tokio::select! {
+        () = until("it dies", || faulty.is_dead()) => {}
+        () = made(world) => {}
     }
+    let has_struck = faulty.has_struck();
+    drop(first);
+    email.until_alone().await;
     world.pass(LEASE);
     let second = world.start(inboxes(&email, &chat)).await;
     for _ in 0..8 {
@@ -65,9 +51,27 @@ async fn struck(strike: Strike, at: usize) -> bool {
         world.pass(Duration::from_secs(600));
     }
     idle(&second).await;
-    check(&world, &email, 4, strike, at).await;
-    check(&world, &chat, 2, strike, at).await;
+    check(world, &email, 4, strike, at).await;
+    check(world, &chat, 2, strike, at).await;
     has_struck
+}
+
+/// Waits until all is made, while time passes.
+async fn made(world: &World) {
+    let all = async || world.queue.deliveries(&SelectDeliveries::all(), 99).await.unwrap();
+    let is_made = |all: &[DeliveryInfo]| {
+        all.len() == 6 && all.iter().all(|one| one.state == DeliveryState::Done)
+    };
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let all = all().await;
+        if is_made(&all) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not all is made: {all:#?}");
+        world.pass(Duration::from_millis(500));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 async fn check(world: &World, witness: &Witness, events: usize, strike: Strike, at: usize) {
@@ -84,47 +88,40 @@ async fn check(world: &World, witness: &Witness, events: usize, strike: Strike, 
     assert!(all.iter().all(|one| one.state == DeliveryState::Done), "{all:#?}; {}", said());
 }
 
-async fn at_every_call(strike: Strike) {
+async fn at_every_call(world: World, strike: Strike) {
     let mut at = 0;
-    while struck(strike, at).await {
+    while struck(&world.again().await, strike, at).await {
         at += 1;
     }
     // To claim two, to enqueue for them, and to take and settle at least.
     assert!(at >= 6, "only {at} calls were made");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_by_an_engine_that_dies_before_a_step() {
-    at_every_call(Strike::DeadBefore).await;
+async fn nothing_is_lost_by_an_engine_that_dies_before_a_step(world: World) {
+    at_every_call(world, Strike::DeadBefore).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_by_an_engine_that_dies_after_a_step() {
-    at_every_call(Strike::DeadAfter).await;
+async fn nothing_is_lost_by_an_engine_that_dies_after_a_step(world: World) {
+    at_every_call(world, Strike::DeadAfter).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_engine_goes_on_when_a_step_could_not_be_made() {
-    for at in 0..12 {
-        struck(Strike::FailsBefore, at).await;
-    }
+async fn an_engine_goes_on_when_a_step_could_not_be_made(world: World) {
+    at_every_call(world, Strike::FailsBefore).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_engine_goes_on_when_an_answer_was_lost() {
-    for at in 0..12 {
-        struck(Strike::FailsAfter, at).await;
-    }
+async fn an_engine_goes_on_when_an_answer_was_lost(world: World) {
+    at_every_call(world, Strike::FailsAfter).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_engine_that_dies_while_it_makes_a_delivery_makes_it_again_under_the_same_id() {
-    let world = World::in_memory().await;
+async fn an_engine_that_dies_while_it_makes_a_delivery_makes_it_again_under_the_same_id(
+    world: World,
+) {
     let hanging = Witness::new().taking(Duration::from_secs(3600));
     let first = world.start([Inbox::new("email", hanging.clone())]).await;
     world.append("issue-1", &["Opened"]).await;
     until("it is being made", || hanging.count() == 1).await;
     drop(first);
+    hanging.until_alone().await;
     let witness = Witness::new();
     let second = world.start([Inbox::new("email", witness.clone())]).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -134,5 +131,4 @@ async fn an_engine_that_dies_while_it_makes_a_delivery_makes_it_again_under_the_
     idle(&second).await;
     assert_eq!(witness.seen()[0].id, hanging.seen()[0].id);
     assert_eq!(witness.seen()[0].attempt, 2);
-    drop(Arc::clone(&world.queue));
 }

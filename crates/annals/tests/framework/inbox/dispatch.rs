@@ -15,6 +15,7 @@ on_every_read_side!(
 );
 
 #[derive(Clone, Debug, PartialEq, Event)]
+#[expect(clippy::enum_variant_names, reason = "events say what happened to what")]
 enum IssueEvent {
     #[event(name = "issue-opened")]
     IssueOpened {

@@ -44,6 +44,11 @@ impl Faulty {
         self.calls.load(Ordering::SeqCst) > self.at
     }
 
+    /// Whether nothing comes through any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.has_struck() && matches!(self.strike, Strike::DeadBefore | Strike::DeadAfter)
+    }
+
     async fn call<T>(
         &self,
         call: impl Future<Output = Result<T, ReadSideError>> + Send,

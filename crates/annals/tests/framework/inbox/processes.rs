@@ -45,6 +45,7 @@ async fn what_an_engine_held_that_died_is_taken_over_when_its_lease_is_up(world:
     idle(&dies).await;
     let lives = world.start([Inbox::new("email", second.clone())]).await;
     drop(dies);
+    first.until_alone().await;
     world.append("issue-1", &["Closed"]).await;
     world.pass(LEASE - Duration::from_secs(1));
     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -16,7 +16,41 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// As long as an engine that died keeps what it held.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
+/// Where deliveries are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ReadSide {
+    Memory,
+    #[cfg(feature = "sqlite")]
+    Sqlite,
+    #[cfg(feature = "postgres")]
+    Postgres,
+}
+
+/// A queue, and what must not be dropped before it.
+type Kept = (Arc<dyn DeliveryQueue>, Box<dyn Any + Send + Sync>);
+
+impl ReadSide {
+    async fn open(self) -> Kept {
+        match self {
+            Self::Memory => (Arc::new(MemoryReadSide::new()), Box::new(())),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => {
+                let directory = tempfile::tempdir().expect("a directory");
+                let path = directory.path().join("inboxes.db");
+                (Arc::new(annals::SqliteReadSide::open(path).expect("a file")), Box::new(directory))
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres => {
+                let database = annals_scratch::Database::create().await;
+                let queue = annals::PostgresReadSide::connect(database.url()).await;
+                (Arc::new(queue.expect("a database")), Box::new(database))
+            }
+        }
+    }
+}
+
 pub(crate) struct World {
+    read_side: ReadSide,
     pub(crate) log: Arc<dyn EventStore>,
     pub(crate) queue: Arc<dyn DeliveryQueue>,
     pub(crate) clock: Arc<ManualClock>,
@@ -25,13 +59,15 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn in_memory() -> Self {
-        Self::on(Arc::new(MemoryReadSide::new()), Box::new(()))
+    pub(crate) async fn of(read_side: ReadSide) -> Self {
+        let clock = Arc::new(ManualClock::at(at("2026-03-01T12:00:00Z")));
+        let (queue, kept) = read_side.open().await;
+        Self { read_side, log: Arc::new(MemoryStore::new()), queue, clock, _kept: kept }
     }
 
-    pub(crate) fn on(queue: Arc<dyn DeliveryQueue>, kept: Box<dyn Any + Send + Sync>) -> Self {
-        let clock = Arc::new(ManualClock::at(at("2026-03-01T12:00:00Z")));
-        Self { log: Arc::new(MemoryStore::new()), queue, clock, _kept: kept }
+    /// Another one in which nothing has happened.
+    pub(crate) async fn again(&self) -> Self {
+        Self::of(self.read_side).await
     }
 
     pub(crate) fn annals(&self) -> Annals {
@@ -134,6 +170,11 @@ impl Witness {
     pub(crate) fn taking(mut self, takes: Duration) -> Self {
         self.takes = takes;
         self
+    }
+
+    /// Waits until an engine that was dropped is gone, with all of its tasks.
+    pub(crate) async fn until_alone(&self) {
+        until("the engine is gone", || Arc::strong_count(&self.seen) == 1).await;
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
