@@ -50,6 +50,7 @@ const ARROWS: &[Arrows] = &[
         to: &["annals-core"],
         tests_to: &["annals-conformance", "annals-scratch"],
     },
+    Arrows { from: "annals-rules", to: &["annals"], tests_to: &[] },
     Arrows { from: "annals-scratch", to: &[], tests_to: &[] },
     Arrows { from: "annals-search", to: &["annals", "annals-core"], tests_to: &["annals-scratch"] },
     Arrows {
