@@ -32,6 +32,8 @@ use serde::de::DeserializeOwned;
 
 use crate::Event;
 
+#[cfg(feature = "testing")]
+pub(crate) use apply::{Applying, row_of};
 pub use live::Live;
 pub use options::{OnPoison, Projecting, Rebuild};
 pub use read_model::ReadModel;

@@ -59,20 +59,27 @@
 //! [Decisions](crate::Decision) are tested in the same way, with [`given_log`]. Events in older
 //! shapes, or of other programs, are given as they are stored, with [`given_stored`].
 //!
+//! Projections are tested with [`project`]: given events, then rows. Inboxes are tested with
+//! [`deliver`]: given events, then deliveries, attempts and dead letters, with time under control.
+//!
 //! What must hold whatever happens is an [`invariant`]; that events are read as they were written
 //! is what [`round_trips`] shows. Both try many cases and tell the smallest that fails.
 
 mod cases;
+mod derived;
 mod failure;
 mod given;
 mod invariant;
 mod outcome;
+mod reacting;
 mod round_trip;
 mod stored;
 mod world;
 
+pub use derived::{Projected, project};
 pub use given::{Given, GivenLog, given, given_empty_log, given_log, given_nothing, given_stored};
 pub use invariant::{Sequences, Step, invariant};
 pub use outcome::Outcome;
+pub use reacting::{Delivered, deliver};
 pub use round_trip::round_trips;
 pub use world::now;
