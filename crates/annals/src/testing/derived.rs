@@ -13,7 +13,6 @@ use crate::testing::world::World;
 use crate::{Event, Projection};
 
 /// A projection, and what has happened; say [`given`](Self::given), then what its rows are.
-#[must_use = "nothing is tested until `then_…` says what the rows are"]
 #[derive(Debug)]
 pub struct Projected<P: Projection> {
     world: World,

@@ -18,7 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An inbox, its log and its queue; say [`given`](Self::given), let time pass, then say what has
 /// become of the deliveries.
-#[must_use = "nothing is tested until `then_…` says what has been delivered"]
 #[derive(Debug)]
 pub struct Delivered {
     runtime: Runtime,

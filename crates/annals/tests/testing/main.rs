@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what tests call is part of the test")]
 
+mod derived;
 mod domain;
 mod invariants;
 mod log;
