@@ -1,12 +1,13 @@
 //! An append with all that runs in its transaction: one of its own, or the application's.
 
+use std::time::Duration;
+
 use annals_core::{Append, AppendError, Fault, Receipt, SubscriberName};
 use sqlx_core::error::Error;
 use sqlx_core::executor::Executor;
 use sqlx_core::query::query;
 use sqlx_core::raw_sql::raw_sql;
 use sqlx_postgres::PgConnection;
-use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 
