@@ -77,6 +77,9 @@ impl RunningInboxes {
         let before = queue.inboxes().await?;
         let mut due = Vec::new();
         for inbox in &self.engine.inboxes {
+            if figures(&before, &inbox.name).is_none() {
+                continue;
+            }
             let next = queue.next_due(&inbox.name).await?;
             if next.is_some_and(|next| next <= self.engine.now()) {
                 due.push(&inbox.name);
