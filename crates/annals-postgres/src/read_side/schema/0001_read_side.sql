@@ -90,10 +90,14 @@ CREATE TABLE {schema}.inline (
     CONSTRAINT inline_pkey PRIMARY KEY (subscriber)
 );
 
+-- Higher with each attempt, whichever delivery it is of: one that was forgotten and is added anew
+-- must not take an attempt from before for one of its own.
+CREATE SEQUENCE {schema}.tokens AS bigint;
+
 CREATE TABLE {schema}.deliveries (
     position    bigint      NOT NULL,
     version     bigint      NOT NULL,
-    -- Counts how often it was taken.
+    -- Of the last attempt that began.
     token       bigint      NOT NULL DEFAULT 0,
     -- When it may be taken: also from somebody who has taken it, and died.
     due_at      timestamptz NOT NULL,
@@ -364,7 +368,7 @@ BEGIN
         ORDER BY f.position, f.id LIMIT most
     ), taken AS (
         UPDATE {schema}.deliveries d
-        SET state = 2, due_at = until, token = d.token + 1, attempts = d.attempts + 1
+        SET state = 2, due_at = until, token = nextval('{schema}.tokens'::regclass), attempts = d.attempts + 1
         FROM first f WHERE d.id = f.id
         RETURNING d.*
     )
@@ -416,7 +420,7 @@ BEGIN
         FROM unnest(ids, tokens, outcomes, numbers, begun, micros, errors, notes)
             AS s(id, token, outcome, number, at, micros, error, note)
         JOIN {schema}.deliveries d ON d.id = s.id
-        WHERE s.number IS NOT NULL AND s.token <= d.token
+        WHERE s.number IS NOT NULL
           AND (s.error IS NOT NULL OR s.id = ANY (tried))
         ON CONFLICT DO NOTHING;
 
