@@ -2,7 +2,8 @@
 //!
 //! `checkpoint` says who works a subscriber and how far it has come, `generation` how one
 //! building of it gives way to the next; `rows` keeps rows beside the checkpoints, `delivery` the
-//! queue of inboxes.
+//! queue of inboxes. A `projection` with statements of its own has `tables` of its own, and a
+//! `projector` that runs it.
 
 mod advance;
 mod ask;
@@ -10,8 +11,11 @@ mod checkpoint;
 mod delivery;
 mod generation;
 mod open;
+mod projection;
+mod projector;
 mod rows;
 mod select;
+mod tables;
 
 use std::sync::Arc;
 
@@ -23,6 +27,8 @@ use crate::connections::Connections;
 use crate::schema::SchemaName;
 
 pub use open::ReadSideOptions;
+pub use projection::{BoxError, PostgresProjection, PostgresRows};
+pub use tables::{InvalidTableName, ProjectionTable, TableName};
 
 /// What is derived from a log, in a PostgreSQL database: checkpoints
 /// ([`CheckpointStore`](annals_core::CheckpointStore)), rows ([`RowStore`](annals_core::RowStore))

@@ -3,7 +3,7 @@
 //! Each step is a transaction that locks the subscriber first, then the parts that go with a
 //! generation: whoever moves a checkpoint has one of those, and then wants nothing else.
 
-use annals_core::{Enrol, Generation, OnNewVersion, ReadSideError, SubscriberName};
+use annals_core::{Enrol, Generation, OnNewVersion, ReadSideError, Role, SubscriberName};
 use sqlx_core::connection::Connection;
 use sqlx_core::error::Error;
 use sqlx_core::query::query;
@@ -150,6 +150,40 @@ struct Made {
     generation: i32,
     version: i64,
     role: i16,
+}
+
+/// The subscriber's number, once nobody else changes its generations, and the role of one of them,
+/// if there is such a one.
+pub(super) async fn find(
+    transaction: &mut PgConnection,
+    schema: &SchemaName,
+    subscriber: &SubscriberName,
+    generation: Option<Generation>,
+) -> Result<Option<(i32, Option<Role>)>, Error> {
+    let Some(number) = lock(transaction, schema, subscriber).await? else { return Ok(None) };
+    let Some(generation) = generation else { return Ok(Some((number, None))) };
+    let made = generations(transaction, schema, number).await?;
+    let found = made.iter().find(|made| made.generation == stored(generation.get()));
+    let role = |made: &Made| if made.role == ACTIVE { Role::Active } else { Role::Building };
+    Ok(found.map(|made| (number, Some(role(made)))))
+}
+
+/// Waits for those who move the checkpoints of a generation, and keeps others from it.
+pub(super) async fn lock_parts(
+    transaction: &mut PgConnection,
+    schema: &SchemaName,
+    subscriber: &SubscriberName,
+    generation: Generation,
+) -> Result<(), Error> {
+    let Some(number) = lock(transaction, schema, subscriber).await? else { return Ok(()) };
+    let lock = "SELECT FROM {schema}.parts p WHERE p.subscriber = $1 AND p.generation = $2
+        ORDER BY p.part FOR UPDATE";
+    query(schema.statement(lock))
+        .bind(number)
+        .bind(stored(generation.get()))
+        .execute(transaction)
+        .await?;
+    Ok(())
 }
 
 /// The subscriber's number, once nobody else changes its generations.

@@ -69,6 +69,17 @@ CREATE TABLE {schema}.rows (
     CONSTRAINT rows_pkey PRIMARY KEY (subscriber, generation, key)
 );
 
+-- The tables that projections with statements of their own have made, and how they are called
+-- now: one that is being built has another name than the one that is read.
+CREATE TABLE {schema}.projection_tables (
+    subscriber integer NOT NULL,
+    generation integer NOT NULL,
+    name       text    COLLATE "C" NOT NULL,
+    called     text    COLLATE "C" NOT NULL,
+    CONSTRAINT projection_tables_pkey PRIMARY KEY (subscriber, generation, name),
+    CONSTRAINT projection_tables_called_key UNIQUE (called)
+);
+
 CREATE TABLE {schema}.deliveries (
     position    bigint      NOT NULL,
     version     bigint      NOT NULL,
