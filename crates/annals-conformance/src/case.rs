@@ -120,6 +120,12 @@ pub enum Guarantee {
     Model,
     /// What [`SnapshotStore`](annals_core::SnapshotStore) says.
     Snapshots,
+    /// What [`CheckpointStore`](annals_core::CheckpointStore) says.
+    Checkpoints,
+    /// What [`RowStore`](annals_core::RowStore) says.
+    Rows,
+    /// What [`DeliveryQueue`](annals_core::DeliveryQueue) says.
+    Deliveries,
 }
 
 impl fmt::Display for Guarantee {
@@ -140,6 +146,11 @@ impl fmt::Display for Guarantee {
             Self::Boundaries => "decisions over queries hold across streams (S6)",
             Self::Model => "any history gives the answers of a plain model",
             Self::Snapshots => "a snapshot is the newest of its stream and fold, as it was saved",
+            Self::Checkpoints => "a checkpoint moves on, by the one owner of its part",
+            Self::Rows => "rows change together with the checkpoint, or not at all",
+            Self::Deliveries => {
+                "a delivery is made by one at a time, in its lane, until it is done"
+            }
         })
     }
 }

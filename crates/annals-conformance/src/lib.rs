@@ -52,7 +52,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! Stores that keep snapshots have a suite for that besides: [`snapshots`].
+//! Stores that keep snapshots have a suite for that besides: [`snapshots`]. Whatever keeps
+//! checkpoints, rows and deliveries has another: [`read_side`].
 //!
 //! The cases can also be run by name, from [`CASES`], [`DURABLE_CASES`] and
 //! [`CONFIGURABLE_CASES`].
@@ -83,6 +84,7 @@ mod model;
 mod nothing_missed;
 mod opaque;
 mod order;
+pub mod read_side;
 mod reading;
 pub mod snapshots;
 mod subscribing;
@@ -95,6 +97,7 @@ mod decorate;
 pub mod faults;
 
 use case::registry;
+use read_side::read_side_registry;
 use snapshots::snapshot_registry;
 
 pub use backend::{Backend, Configurable, Durable};

@@ -174,7 +174,7 @@ async fn the_schema(
     .bind(schema.as_str())
     .fetch_one(&mut *connection)
     .await?;
-    let is_usable = match schema::check(connection, schema).await {
+    let is_usable = match schema::LOG.check(connection, schema).await {
         Ok(()) => {
             findings.push(Finding::ok("schema", format!("{schema} is as this build needs it")));
             true

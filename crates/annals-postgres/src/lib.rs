@@ -24,6 +24,7 @@ mod open;
 mod partitions;
 mod query;
 mod read;
+mod read_side;
 mod repeat;
 mod role;
 mod row;
@@ -42,6 +43,10 @@ pub use doctor::{Finding, Severity, diagnose};
 pub use fault::OpenError;
 pub use open::Options;
 pub use partitions::{InvalidPartitionName, Partition, PartitionError, PartitionName};
+pub use read_side::{
+    BoxError, InvalidTableName, PostgresProjection, PostgresReadSide, PostgresRows,
+    ProjectionTable, ReadSideOptions, TableName,
+};
 pub use role::{InvalidRoleName, RoleName};
 pub use schema::{InvalidSchemaName, SchemaName};
 pub use store::{PostgresStore, WatermarkStatus};

@@ -163,9 +163,9 @@ impl Options {
         let mut connection = pool.acquire().await.map_err(OpenError::Connect)?;
         check_server(&mut connection).await?;
         if self.migrate {
-            schema::migrate(&mut connection, &self.schema).await?;
+            schema::LOG.migrate(&mut connection, &self.schema).await?;
         } else {
-            schema::check(&mut connection, &self.schema).await?;
+            schema::LOG.check(&mut connection, &self.schema).await?;
         }
         settle(&mut connection, &self.schema).await?;
         check_sequence(&mut connection, &self.schema).await?;
@@ -183,6 +183,6 @@ impl Options {
     pub async fn pending_migrations(&self, pool: &PgPool) -> Result<Vec<String>, OpenError> {
         let mut connection = pool.acquire().await.map_err(OpenError::Connect)?;
         check_server(&mut connection).await?;
-        schema::pending(&mut connection, &self.schema).await
+        schema::LOG.pending(&mut connection, &self.schema).await
     }
 }

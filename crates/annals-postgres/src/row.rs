@@ -83,7 +83,8 @@ pub(crate) fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: usize) ->
     decode(row.try_get_raw(column)?, column)
 }
 
-fn optional<'r, T: Decode<'r, Postgres>>(
+/// The same, where it may be null.
+pub(crate) fn optional<'r, T: Decode<'r, Postgres>>(
     row: &'r PgRow,
     column: usize,
 ) -> Result<Option<T>, Error> {

@@ -12,13 +12,23 @@ use sqlx_postgres::PgConnection;
 
 use crate::fault::OpenError;
 
-/// Every migration ever released, oldest first. An entry is never edited, only followed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/0001_events.sql"), include_str!("schema/0002_snapshots.sql")];
+/// The tables of the log.
+pub(crate) const LOG: Tables = Tables {
+    version_table: "schema_version",
+    migrations: &[
+        include_str!("schema/0001_events.sql"),
+        include_str!("schema/0002_snapshots.sql"),
+    ],
+};
 
-/// Where the number of the last migration is kept.
-const VERSION_TABLE: &str = "CREATE TABLE {schema}.schema_version (version integer NOT NULL);
-INSERT INTO {schema}.schema_version VALUES (0);";
+/// Tables that belong together and have one version. Others may be in the same schema.
+#[derive(Clone, Copy)]
+pub(crate) struct Tables {
+    /// Where the number of the last migration is kept.
+    pub(crate) version_table: &'static str,
+    /// Every migration ever released, oldest first. An entry is never edited, only followed.
+    pub(crate) migrations: &'static [&'static str],
+}
 
 /// The PostgreSQL schema a store's tables live in: several stores share a database by having one
 /// each.
@@ -49,6 +59,15 @@ impl SchemaName {
             && name.chars().all(|c| letter(c) || c.is_ascii_digit())
             && !name.starts_with("pg_");
         if valid { Ok(Self(name)) } else { Err(InvalidSchemaName(name)) }
+    }
+
+    /// A name written in the program itself.
+    ///
+    /// # Panics
+    /// When it is not valid: a mistake in the program.
+    #[must_use]
+    pub fn from_static(name: &'static str) -> Self {
+        Self::new(name).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The name.
@@ -84,89 +103,104 @@ impl fmt::Display for SchemaName {
     }
 }
 
-/// What `migrate` would run now, as SQL for an administrator; empty when there is nothing to do.
-pub(crate) async fn pending(
-    connection: &mut PgConnection,
-    schema: &SchemaName,
-) -> Result<Vec<String>, OpenError> {
-    let found = version(connection, schema).await?;
-    let mut statements = Vec::new();
-    if found.is_none() {
-        statements.push(schema.statement("CREATE SCHEMA IF NOT EXISTS {schema};").0);
-        statements.push(schema.statement(VERSION_TABLE).0);
+impl Tables {
+    /// What `migrate` would run now, as SQL for an administrator; empty when there is nothing to do.
+    pub(crate) async fn pending(
+        self,
+        connection: &mut PgConnection,
+        schema: &SchemaName,
+    ) -> Result<Vec<String>, OpenError> {
+        let found = self.version(connection, schema).await?;
+        let mut statements = Vec::new();
+        if found.is_none() {
+            statements.push(schema.statement("CREATE SCHEMA IF NOT EXISTS {schema};").0);
+            statements.push(self.statement(
+                schema,
+                "CREATE TABLE {schema}.{version} (version integer NOT NULL);
+INSERT INTO {schema}.{version} VALUES (0);",
+            ));
+        }
+        for (number, migration) in (1..).zip(self.migrations).skip(self.position(found)?) {
+            statements.push(schema.statement(migration).0);
+            let update = format!("UPDATE {{schema}}.{{version}} SET version = {number};");
+            statements.push(self.statement(schema, &update));
+        }
+        Ok(statements)
     }
-    for (number, migration) in (1..).zip(MIGRATIONS).skip(position(found)?) {
-        statements.push(schema.statement(migration).0);
-        let update = format!("UPDATE {{schema}}.schema_version SET version = {number};");
-        statements.push(schema.statement(&update).0);
-    }
-    Ok(statements)
-}
 
-/// Brings the tables to the newest version. Many processes may do this at once: one works, the
-/// others wait for it and then find the work done.
-pub(crate) async fn migrate(
-    connection: &mut PgConnection,
-    schema: &SchemaName,
-) -> Result<(), OpenError> {
-    if version(connection, schema).await? == Some(newest()) {
-        return Ok(());
+    /// Brings the tables to the newest version. Many processes may do this at once: one works, the
+    /// others wait for it and then find the work done.
+    pub(crate) async fn migrate(
+        self,
+        connection: &mut PgConnection,
+        schema: &SchemaName,
+    ) -> Result<(), OpenError> {
+        if self.version(connection, schema).await? == Some(self.newest()) {
+            return Ok(());
+        }
+        let mut transaction = connection.begin().await?;
+        query_scalar::<_, ()>("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+            .bind(format!("annals migrate {schema}"))
+            .fetch_one(&mut *transaction)
+            .await?;
+        for statement in self.pending(&mut transaction, schema).await? {
+            transaction.execute(raw_sql(AssertSqlSafe(statement))).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
     }
-    let mut transaction = connection.begin().await?;
-    query_scalar::<_, ()>("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(format!("annals migrate {schema}"))
-        .fetch_one(&mut *transaction)
-        .await?;
-    for statement in pending(&mut transaction, schema).await? {
-        transaction.execute(raw_sql(AssertSqlSafe(statement))).await?;
-    }
-    transaction.commit().await?;
-    Ok(())
-}
 
-/// Fails unless the tables are as this build needs them.
-pub(crate) async fn check(
-    connection: &mut PgConnection,
-    schema: &SchemaName,
-) -> Result<(), OpenError> {
-    match version(connection, schema).await? {
-        None => Err(OpenError::NotMigrated { schema: schema.to_string() }),
-        Some(found) if position(Some(found))? == MIGRATIONS.len() => Ok(()),
-        Some(found) => {
-            Err(OpenError::TooOld { schema: schema.to_string(), found, needed: newest() })
+    /// Fails unless the tables are as this build needs them.
+    pub(crate) async fn check(
+        self,
+        connection: &mut PgConnection,
+        schema: &SchemaName,
+    ) -> Result<(), OpenError> {
+        match self.version(connection, schema).await? {
+            None => Err(OpenError::NotMigrated { schema: schema.to_string() }),
+            Some(found) if self.position(Some(found))? == self.migrations.len() => Ok(()),
+            Some(found) => {
+                Err(OpenError::TooOld { schema: schema.to_string(), found, needed: self.newest() })
+            }
         }
     }
-}
 
-/// How many migrations were applied, if there are tables at all.
-async fn version(
-    connection: &mut PgConnection,
-    schema: &SchemaName,
-) -> Result<Option<i32>, OpenError> {
-    let exists: bool = query_scalar(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables
-                        WHERE schemaname = $1 AND tablename = 'schema_version')",
-    )
-    .bind(schema.as_str())
-    .fetch_one(&mut *connection)
-    .await?;
-    if !exists {
-        return Ok(None);
+    /// How many migrations were applied, if there are tables at all.
+    async fn version(
+        self,
+        connection: &mut PgConnection,
+        schema: &SchemaName,
+    ) -> Result<Option<i32>, OpenError> {
+        let exists: bool = query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables
+                            WHERE schemaname = $1 AND tablename = $2)",
+        )
+        .bind(schema.as_str())
+        .bind(self.version_table)
+        .fetch_one(&mut *connection)
+        .await?;
+        if !exists {
+            return Ok(None);
+        }
+        let select = self.statement(schema, "SELECT version FROM {schema}.{version}");
+        Ok(Some(query_scalar(AssertSqlSafe(select)).fetch_one(connection).await?))
     }
-    let select = schema.statement("SELECT version FROM {schema}.schema_version");
-    Ok(Some(query_scalar(select).fetch_one(connection).await?))
-}
 
-fn position(found: Option<i32>) -> Result<usize, OpenError> {
-    let (found, known) = (found.unwrap_or_default(), newest());
-    usize::try_from(found)
-        .ok()
-        .filter(|number| *number <= MIGRATIONS.len())
-        .ok_or(OpenError::TooNew { found, known })
-}
+    fn statement(self, schema: &SchemaName, template: &str) -> String {
+        schema.statement(&template.replace("{version}", self.version_table)).0
+    }
 
-fn newest() -> i32 {
-    i32::try_from(MIGRATIONS.len()).expect("there are few migrations")
+    fn position(self, found: Option<i32>) -> Result<usize, OpenError> {
+        let (found, known) = (found.unwrap_or_default(), self.newest());
+        usize::try_from(found)
+            .ok()
+            .filter(|number| *number <= self.migrations.len())
+            .ok_or(OpenError::TooNew { found, known })
+    }
+
+    fn newest(self) -> i32 {
+        i32::try_from(self.migrations.len()).expect("there are few migrations")
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,22 @@ impl Sql {
         Self { text: String::with_capacity(512), arguments: PgArguments::default(), failure: None }
     }
 
+    /// One whose text has its placeholders; the values follow with [`value`](Self::value).
+    pub(crate) fn of(text: &'static str) -> Self {
+        let mut sql = Self::new();
+        sql.push(text);
+        sql
+    }
+
+    /// The value for the next placeholder of the text.
+    pub(crate) fn value<'v, T>(mut self, value: T) -> Self
+    where
+        T: Encode<'v, Postgres> + Type<Postgres>,
+    {
+        self.add(value);
+        self
+    }
+
     pub(crate) fn push(&mut self, text: &'static str) -> &mut Self {
         self.text.push_str(text);
         self
@@ -32,12 +48,19 @@ impl Sql {
     where
         T: Encode<'v, Postgres> + Type<Postgres>,
     {
-        if let Err(error) = self.arguments.add(value) {
-            self.failure = Some(error);
-        }
+        self.add(value);
         self.text.push('$');
         self.text.push_str(&self.arguments.len().to_string());
         self
+    }
+
+    fn add<'v, T>(&mut self, value: T)
+    where
+        T: Encode<'v, Postgres> + Type<Postgres>,
+    {
+        if let Err(error) = self.arguments.add(value) {
+            self.failure = Some(error);
+        }
     }
 
     /// The statement for a schema, and its values.

@@ -146,7 +146,7 @@ pub enum Role {
 }
 
 /// A subscriber and all that is known of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "stores make it")]
 pub struct SubscriberInfo {
     /// Its name.
@@ -172,7 +172,7 @@ impl SubscriberInfo {
 }
 
 /// A generation and its parts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "stores make it")]
 pub struct GenerationInfo {
     /// Which one.
@@ -196,7 +196,7 @@ impl GenerationInfo {
 }
 
 /// One part of a generation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "stores make it")]
 pub struct PartitionInfo {
     /// Which part.
@@ -411,6 +411,9 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
     async fn advance(&self, advance: &Advance) -> Result<(), ReadSideError>;
 
     /// Says why a part does not go on. Its owner keeps it.
+    ///
+    /// NUL in the text of an error may be kept as another character, here and where events are
+    /// parked.
     ///
     /// # Errors
     /// [`ReadSideError::Fenced`] when the lease is lost.

@@ -218,7 +218,7 @@ pub enum DeliveryState {
 }
 
 /// A delivery, for people to look at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "stores make it")]
 pub struct DeliveryInfo {
     /// Its id.

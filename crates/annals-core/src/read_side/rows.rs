@@ -94,6 +94,7 @@ pub trait RowStore: super::CheckpointStore {
     async fn rows_of(&self, lease: &Lease, keys: &[RowKey]) -> Result<Vec<Row>, ReadSideError>;
 
     /// Writes rows into the generation of the lease, and moves the checkpoint, both or neither.
+    /// Of several changes of one row the last stands.
     ///
     /// # Errors
     /// [`ReadSideError::Fenced`] as in [`advance`](super::CheckpointStore::advance), which also
