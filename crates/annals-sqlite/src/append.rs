@@ -1,7 +1,8 @@
 //! One append inside a transaction: recognise a repeat, check, write.
 //!
 //! Everything is checked before anything is written, so a refused append leaves no trace and
-//! its neighbours in the same transaction need not know of it.
+//! its neighbours in the same transaction need not know of it. What runs inside an append can only
+//! refuse it when it is written: see `inline`.
 
 use std::collections::HashMap;
 
@@ -85,6 +86,20 @@ impl<'c> Appender<'c> {
                 .execute([begun])?;
         }
         Ok(())
+    }
+
+    pub(crate) fn connection(&self) -> &'c Connection {
+        self.connection
+    }
+
+    pub(crate) fn streams_begun(&self) -> i64 {
+        self.streams_begun
+    }
+
+    /// Drops what was learnt since so many streams were begun, for it was rolled back.
+    pub(crate) fn undo(&mut self, streams_begun: i64) {
+        self.types.clear();
+        self.streams_begun = streams_begun;
     }
 
     /// Drops what was learnt in a transaction that did not commit.

@@ -188,7 +188,7 @@ mod tests {
     fn appends_go_first_but_not_for_ever() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.pragma_update(None, "synchronous", "FULL").unwrap();
-        crate::schema::migrate(&mut connection).unwrap();
+        crate::schema::EVENTS.migrate(&mut connection).unwrap();
         let room = Arc::new(Semaphore::new(2));
         let long_ago = Instant::now().checked_sub(2 * PATIENCE).unwrap();
         let mut chores = Chores::new(Duration::ZERO);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use annals_core::{AppendError, Fault, ReadError};
+use annals_core::{AppendError, Fault, ReadError, ReadSideError, SubscriberName};
 use rusqlite::{Error, ErrorCode};
 
 pub(crate) fn read_error(doing: &'static str, error: Error) -> ReadError {
@@ -15,6 +15,14 @@ pub(crate) fn read_error(doing: &'static str, error: Error) -> ReadError {
 
 pub(crate) fn append_error(doing: &'static str, error: Error) -> AppendError {
     read_error(doing, error).into()
+}
+
+pub(crate) fn read_side_error(doing: &'static str, error: Error) -> ReadSideError {
+    if is_damage(&error) {
+        ReadSideError::Corrupt(Fault::because(doing, error))
+    } else {
+        ReadSideError::Unavailable(Fault::because(doing, error))
+    }
 }
 
 /// Whether the file holds what no undamaged store can hold.
@@ -51,6 +59,14 @@ pub enum OpenError {
         path: PathBuf,
         /// Why.
         source: Error,
+    },
+    /// A projection that is to run inline cannot apply what the log holds already.
+    #[error("{by} cannot catch up with the log; mend it, or open the store without it")]
+    Inline {
+        /// Which one.
+        by: SubscriberName,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file system cannot hold a write-ahead log.
     #[error(

@@ -1,22 +1,22 @@
-//! Opening a store: its options and its connections.
+//! Opening a store: its options.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use annals_core::{Clock, Limits, SystemClock};
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::SqliteStore;
 use crate::check::{Check, check};
+use crate::connection::{Role, connect, sync_recovered};
 use crate::fault::OpenError;
-use crate::{SqliteStore, schema};
+use crate::inline::{Hooks, Inline, catch_up};
+use crate::read_side::schema::READ_SIDE;
+use crate::schema::EVENTS;
 
 /// SQLite counts milliseconds in 31 bits.
-const BUSY_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
-/// How often to try again for a write-ahead log.
-const WAL_RETRY_INTERVAL: Duration = Duration::from_millis(5);
+pub(crate) const BUSY_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// How to open a store. Start from [`SqliteStore::options`].
 ///
@@ -36,6 +36,7 @@ pub struct Options {
     readers: NonZeroUsize,
     busy_timeout: Duration,
     check: Check,
+    pub(crate) inline: Vec<Inline>,
 }
 
 impl Options {
@@ -47,6 +48,7 @@ impl Options {
             readers: NonZeroUsize::new(cores.clamp(2, 8)).expect("at least 2"),
             busy_timeout: Duration::from_secs(5),
             check: Check::Tail,
+            inline: Vec::new(),
         }
     }
 
@@ -82,6 +84,16 @@ impl Options {
         self
     }
 
+    /// Runs something inside the transaction of every append: see [`Inline`]. What was named first
+    /// runs first.
+    ///
+    /// Opening takes as long as a projection needs to catch up with what is in the log; the file
+    /// can be used meanwhile.
+    pub fn inline(mut self, inline: Inline) -> Self {
+        self.inline.push(inline);
+        self
+    }
+
     /// Opens the file, creating it when it does not exist, and starts the store's threads.
     ///
     /// The file may be open in other processes, and may hold the application's own tables.
@@ -89,101 +101,28 @@ impl Options {
     ///
     /// # Errors
     /// [`OpenError`], when the file is not a database, is damaged, or was written by a newer
-    /// version of this crate.
+    /// version of this crate, or when a projection cannot apply what is in the log.
     pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
         let path = path.as_ref();
-        let mut writer = self.connect(path, Role::Writer)?;
+        let mut writer = connect(path, Role::Writer, self.patience())?;
         sync_recovered(&writer)?;
-        schema::migrate(&mut writer)?;
+        EVENTS.migrate(&mut writer)?;
         check(&writer, self.check)?;
+        if let Some(hooks) = Hooks::new(&self.inline, &self.limits) {
+            READ_SIDE.migrate(&mut writer)?;
+            writer.set_prepared_statement_cache_capacity(256);
+            catch_up(&writer, &hooks, self.clock.now())
+                .map_err(|veto| OpenError::Inline { by: veto.by, source: veto.source })?;
+        }
         let readers = (0..self.readers.get())
-            .map(|_| self.connect(path, Role::Reader))
+            .map(|_| connect(path, Role::Reader, self.patience()))
             .collect::<Result<_, _>>()?;
         SqliteStore::start(self, writer, readers)
-    }
-
-    fn connect(&self, path: &Path, role: Role) -> Result<Connection, OpenError> {
-        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        if role == Role::Writer {
-            flags |= OpenFlags::SQLITE_OPEN_CREATE;
-        }
-        let connection = Connection::open_with_flags(path, flags)
-            .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-        connection.busy_timeout(self.patience())?;
-        // Plans that depend on bound values would be made anew for each value.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        if role == Role::Writer && !self.uses_wal(&connection)? {
-            return Err(OpenError::NoWal { path: path.to_owned() });
-        }
-        connection.execute_batch(role.pragmas())?;
-        Ok(connection)
     }
 
     /// As much of the timeout as SQLite can count.
     pub(crate) fn patience(&self) -> Duration {
         self.busy_timeout.min(BUSY_TIMEOUT_MAX)
-    }
-
-    /// Switches the file to a write-ahead log; whether it could be.
-    ///
-    /// SQLite does not wait when others use a file that has none yet, so this does.
-    fn uses_wal(&self, connection: &Connection) -> Result<bool, OpenError> {
-        let deadline = Instant::now() + self.patience();
-        loop {
-            let mode: Result<String, _> =
-                connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
-            match mode {
-                Ok(mode) => return Ok(mode == "wal"),
-                Err(error)
-                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                        && Instant::now() < deadline =>
-                {
-                    std::thread::park_timeout(WAL_RETRY_INTERVAL);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-}
-
-/// Makes durable what a process that died had written but perhaps not synced (S2).
-///
-/// Its last transaction may be found in the write-ahead log, and yet only in the memory of the
-/// operating system; whoever repeats that append gets a receipt. Folding the log into the file
-/// syncs both. Where another process is at work, it did so when it opened the file.
-fn sync_recovered(connection: &Connection) -> Result<(), OpenError> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-    Ok(())
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Reader,
-    Writer,
-}
-
-impl Role {
-    /// `synchronous = FULL` is what makes an acknowledged append survive power loss (S2).
-    ///
-    /// The write-ahead log is folded into the file once it has 8192 pages (32 MiB): rarely
-    /// enough that few appends meet it, often enough that the file stays short.
-    fn pragmas(self) -> &'static str {
-        match self {
-            Self::Writer => {
-                "PRAGMA synchronous = FULL;
-                 PRAGMA wal_autocheckpoint = 8192;
-                 PRAGMA cache_size = -24576;
-                 PRAGMA temp_store = MEMORY;
-                 PRAGMA trusted_schema = OFF;"
-            }
-            Self::Reader => {
-                "PRAGMA query_only = ON;
-                 PRAGMA cache_size = -4096;
-                 PRAGMA temp_store = MEMORY;
-                 PRAGMA trusted_schema = OFF;"
-            }
-        }
     }
 }
 
@@ -203,10 +142,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("annals.db");
         let options = Options::new();
-        let mut writer = options.connect(&path, Role::Writer).unwrap();
-        schema::migrate(&mut writer).unwrap();
+        let mut writer = connect(&path, Role::Writer, options.patience()).unwrap();
+        EVENTS.migrate(&mut writer).unwrap();
         writer.pragma_update(None, "max_page_count", 40).unwrap();
-        let reader = options.connect(&path, Role::Reader).unwrap();
+        let reader = connect(&path, Role::Reader, options.patience()).unwrap();
         let store = SqliteStore::start(options, writer, vec![reader]).unwrap();
 
         let append = |bytes: usize| {
@@ -238,8 +177,8 @@ mod tests {
     fn statements_are_prepared_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("annals.db");
-        let mut connection = Options::new().connect(&path, Role::Writer).unwrap();
-        schema::migrate(&mut connection).unwrap();
+        let mut connection = connect(&path, Role::Writer, Duration::ZERO).unwrap();
+        EVENTS.migrate(&mut connection).unwrap();
         let select = "SELECT version FROM annals_events WHERE stream = ?1 ORDER BY version DESC
                       LIMIT ?2";
         for stream in ["account-1", "account-2", "account-3"] {

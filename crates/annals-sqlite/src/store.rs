@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::chore::Chores;
 use crate::fault::{OpenError, read_error};
+use crate::inline::Hooks;
 use crate::number::{position, stored_position};
 use crate::open::Options;
 use crate::query::find_after;
@@ -61,6 +62,8 @@ pub struct SqliteStore {
 pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    /// What runs inside appends, if anything does.
+    pub(crate) hooks: Option<Hooks>,
     pub(crate) readers: Readers,
     pub(crate) writer: Sender<Request>,
     /// One permit for each byte of an append that waits.
@@ -93,10 +96,12 @@ impl SqliteStore {
         let (head_sender, head) = watch::channel(position(newest));
         let (writer, requests) = crossbeam_channel::unbounded();
         let clock = Arc::clone(&options.clock);
+        let hooks = Hooks::new(&options.inline, &options.limits);
         let work = Writer {
             requests,
             head: head_sender,
             clock,
+            hooks: hooks.clone(),
             rhythm: Rhythm::default(),
             chores: Chores::new(options.patience()),
         };
@@ -108,7 +113,7 @@ impl SqliteStore {
         let Options { clock, limits, .. } = options;
         let queue = Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize));
         let chores = Arc::new(Semaphore::new(CHORES_BYTES_MAX as usize));
-        let shared = Shared { clock, limits, readers, writer, queue, chores, head };
+        let shared = Shared { clock, limits, hooks, readers, writer, queue, chores, head };
         Ok(Self { shared: Arc::new(shared) })
     }
 

@@ -1,11 +1,12 @@
 //! Appending inside the application's own transaction.
 
-use annals_core::{Append, AppendError, Position, Receipt};
+use annals_core::{Append, AppendError, Fault, Position, Receipt};
 use rusqlite::Transaction;
 
 use crate::SqliteStore;
 use crate::append::Appender;
 use crate::fault::append_error;
+use crate::inline::{Appended, Session};
 use crate::stream::newest;
 
 impl SqliteStore {
@@ -17,7 +18,8 @@ impl SqliteStore {
     /// leave it at `FULL`. A refused append leaves the transaction as it was and usable; when the
     /// disk fails, SQLite may have rolled back all of it, so give up the transaction then. Begin
     /// the transaction with `TransactionBehavior::Immediate`: SQLite lets one transaction write
-    /// at a time, and one that began by reading may be too late to write.
+    /// at a time, and one that began by reading may be too late to write. What runs
+    /// [inline](crate::Options::inline) runs in this transaction too.
     ///
     /// ```
     /// use annals_core::{Append, Data, EventType, ExpectedVersion, NewEvent, StreamId};
@@ -63,20 +65,41 @@ impl SqliteStore {
             let mut newest = newest(transaction)?;
             let mut appender = Appender::new(transaction)?;
             let now = self.shared().clock.now();
-            let outcome = appender.append(append, Position::START, now, &mut newest)?;
+            let start = Position::START;
+            let outcome = match &self.shared().hooks {
+                None => appender.append(append, start, now, &mut newest)?,
+                Some(hooks) => {
+                    let mut session = Session::new(hooks, None);
+                    match session.append(&mut appender, append, start, now, &mut newest)? {
+                        Appended::Done(outcome) => outcome,
+                        Appended::Behind(reason) => return Ok(Err(behind(reason))),
+                        Appended::Ended => return Ok(Err(ended())),
+                    }
+                }
+            };
             appender.finish()?;
             Ok(outcome)
         };
         let outcome = try_append();
         // A full or failing disk makes SQLite roll back the whole transaction by itself; then
         // there is no savepoint any more, and the first error is the one to tell.
-        if outcome.is_err() && transaction.is_autocommit() {
+        if transaction.is_autocommit() {
             return outcome;
         }
         let end = match outcome {
-            Ok(_) => "RELEASE annals_append",
-            Err(_) => "ROLLBACK TO annals_append; RELEASE annals_append",
+            Ok(Ok(_)) => "RELEASE annals_append",
+            Ok(Err(_)) | Err(_) => "ROLLBACK TO annals_append; RELEASE annals_append",
         };
         transaction.execute_batch(end).and(outcome)
     }
+}
+
+fn behind(reason: String) -> AppendError {
+    AppendError::Unavailable(Fault::because("running what is inline", reason))
+}
+
+fn ended() -> AppendError {
+    AppendError::Indeterminate(Fault::new(
+        "running what is inline: it ended the application's transaction",
+    ))
 }

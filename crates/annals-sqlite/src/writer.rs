@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals_core::{Append, AppendError, Clock, Fault, Position, ReadError};
+use annals_core::{Append, AppendError, Clock, Fault, Position, ReadError, Timestamp};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, ErrorCode, Result};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
@@ -15,8 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use crate::append::{Appender, Outcome};
 use crate::chore::{Chore, Chores};
 use crate::fault::{is_damage, read_error};
+use crate::inline::{Appended, Hooks, Session, Veto, catch_up};
 use crate::number::position;
-use crate::stream::{newest, newest_position};
+use crate::stream::{Newest, newest, newest_position};
 
 /// The most events stored in one transaction, unless a single append has more.
 const GROUP_EVENTS_MAX: usize = 4_096;
@@ -96,6 +97,8 @@ pub(crate) struct Writer {
     pub(crate) requests: Receiver<Request>,
     pub(crate) head: watch::Sender<Position>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What runs inside appends, if anything does.
+    pub(crate) hooks: Option<Hooks>,
     pub(crate) rhythm: Rhythm,
     pub(crate) chores: Chores,
 }
@@ -276,6 +279,39 @@ impl Writer {
         appender: &mut Appender<'_>,
         group: &[Pending],
     ) -> std::result::Result<Vec<Outcome>, Failure> {
+        let Some(hooks) = self.hooks.clone() else {
+            let stored =
+                self.store_with(connection, appender, group, |appender, pending, newest, now| {
+                    let outcome = appender.append(&pending.append, pending.checked, now, newest)?;
+                    Ok(Appended::Done(outcome))
+                })?;
+            return Ok(stored.expect("only what runs inside an append can be behind"));
+        };
+        let mut stuck: Option<Veto> = None;
+        loop {
+            let mut session = Session::new(&hooks, stuck.as_ref());
+            let stored =
+                self.store_with(connection, appender, group, |appender, pending, newest, now| {
+                    session.append(appender, &pending.append, pending.checked, now, newest)
+                })?;
+            if let Some(outcomes) = stored {
+                return Ok(outcomes);
+            }
+            // Others have appended much without what runs here. It catches up in transactions of
+            // its own, so that nobody else is kept from the file meanwhile.
+            appender.forget();
+            stuck = catch_up(connection, &hooks, self.clock.now()).err();
+        }
+    }
+
+    /// Stores a group with `append` for each; `None` and nothing when something is far behind.
+    fn store_with<'c>(
+        &mut self,
+        connection: &Connection,
+        appender: &mut Appender<'c>,
+        group: &[Pending],
+        mut append: impl FnMut(&mut Appender<'c>, &Pending, &mut Newest, Timestamp) -> Result<Appended>,
+    ) -> std::result::Result<Option<Vec<Outcome>>, Failure> {
         let transaction = Transaction::begin(connection).map_err(Failure::Begin)?;
         let mut newest = newest(connection).map_err(Failure::Write)?;
         let before = newest.position;
@@ -283,10 +319,12 @@ impl Writer {
         self.publish(before);
         let mut outcomes = Vec::with_capacity(group.len());
         for pending in group {
-            let outcome = appender
-                .append(&pending.append, pending.checked, self.clock.now(), &mut newest)
-                .map_err(Failure::Write)?;
-            outcomes.push(outcome);
+            let appended = append(appender, pending, &mut newest, self.clock.now());
+            match appended.map_err(Failure::Write)? {
+                Appended::Done(outcome) => outcomes.push(outcome),
+                Appended::Behind(_) => return Ok(None),
+                Appended::Ended => return Err(Failure::Commit(ended_inside())),
+            }
         }
         if newest.position > before {
             appender.finish().map_err(Failure::Write)?;
@@ -295,8 +333,15 @@ impl Writer {
             self.rhythm = Rhythm { callers: group.len(), commit: started.elapsed() };
             self.publish(newest.position);
         }
-        Ok(outcomes)
+        Ok(Some(outcomes))
     }
+}
+
+/// What to say when something that ran inside an append has ended the transaction.
+fn ended_inside() -> rusqlite::Error {
+    let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISUSE);
+    let message = "what runs inline has ended the transaction that it ran in";
+    rusqlite::Error::SqliteFailure(error, Some(message.into()))
 }
 
 /// A write transaction that is rolled back unless it is committed.

@@ -1,12 +1,13 @@
-//! The guarantees S1 to S10, and what is promised of snapshots, on SQLite.
+//! The guarantees S1 to S10, and what is promised of snapshots and of read sides, on SQLite.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use annals_conformance::read_side::{DurableReadSide, ReadSide, ReadSideBackend};
 use annals_conformance::snapshots::{DurableSnapshots, SnapshotBackend};
 use annals_conformance::{Backend, Configurable, Durable};
 use annals_core::{Clock, EventStore, Limits, SnapshotStore};
-use annals_sqlite::{Check, SqliteStore};
+use annals_sqlite::{Check, SqliteReadSide, SqliteStore};
 use async_trait::async_trait;
 use tempfile::TempDir;
 
@@ -70,5 +71,22 @@ impl DurableSnapshots for Files {
     }
 }
 
+#[async_trait]
+impl ReadSideBackend for Files {
+    async fn open(&self, limits: Limits) -> Arc<dyn ReadSide> {
+        let path = self.directory.path().join(self.unused());
+        Arc::new(SqliteReadSide::options().limits(limits).open(path).expect("the read side opens"))
+    }
+}
+
+#[async_trait]
+impl DurableReadSide for Files {
+    async fn open_at(&self, place: &str) -> Arc<dyn ReadSide> {
+        let path = self.directory.path().join(place);
+        Arc::new(SqliteReadSide::open(path).expect("the read side opens"))
+    }
+}
+
 annals_conformance::suite!(Files::new(), durable, configurable);
 annals_conformance::snapshot_suite!(Files::new(), durable);
+annals_conformance::read_side_suite!(Files::new(), durable);

@@ -19,7 +19,9 @@
 //! prove that every case fails against one of the read sides in [`broken`](crate::broken).
 
 mod checkpoints;
+mod deliveries;
 mod probe;
+mod rows;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -119,10 +121,83 @@ macro_rules! __each_read_side_case {
                     checkpoints_remember_what_was_parked
                     checkpoints_keep_any_text
                 }
+                Rows rows::committing {
+                    rows_there_are_none_at_first
+                    rows_come_back_as_they_were_written
+                    rows_and_the_checkpoint_move_together
+                    rows_of_a_lost_lease_are_not_written
+                    rows_of_a_stretch_are_written_once
+                    rows_too_large_are_refused
+                    rows_by_the_thousand_are_written
+                    rows_counted_up_by_many_tasks_add_up
+                }
+                Rows rows::generations {
+                    rows_of_subscribers_stay_apart
+                    rows_read_are_the_active_generations
+                    rows_of_a_generation_that_is_gone_do_not_come_again
+                    rows_nobody_needs_are_swept
+                }
+                Rows rows::listing {
+                    rows_are_listed_in_the_order_of_their_bytes
+                    rows_are_listed_by_prefix
+                    rows_are_listed_in_pages
+                }
+                Deliveries deliveries::enqueuing {
+                    deliveries_there_are_none_at_first
+                    deliveries_come_as_they_were_enqueued
+                    deliveries_are_enqueued_once
+                    deliveries_and_checkpoints_move_together
+                    deliveries_with_long_names_are_refused
+                    deliveries_by_the_thousand_are_enqueued
+                }
+                Deliveries deliveries::taking {
+                    deliveries_are_taken_by_their_positions
+                    deliveries_are_not_taken_before_their_time
+                    deliveries_that_are_taken_are_hidden
+                    deliveries_that_are_kept_are_hidden_longer
+                    deliveries_are_taken_by_one_of_16_tasks
+                    deliveries_of_a_paused_inbox_are_not_taken
+                    deliveries_say_when_the_next_is_due
+                }
+                Deliveries deliveries::lanes {
+                    deliveries_of_a_lane_are_taken_one_after_the_other
+                    deliveries_of_one_event_in_a_lane_go_by_id
+                    deliveries_that_fail_hold_up_their_lane_alone
+                    deliveries_wait_for_a_head_that_is_not_due
+                    deliveries_in_other_lanes_are_not_held_up
+                }
+                Deliveries deliveries::settling {
+                    deliveries_that_are_done_are_done
+                    deliveries_are_tried_again_when_they_are_told
+                    deliveries_given_back_were_not_tried
+                    deliveries_are_not_settled_with_an_old_token
+                    deliveries_remember_their_attempts
+                    deliveries_keep_any_text
+                }
+                Deliveries deliveries::by_hand {
+                    deliveries_retried_are_due_at_once
+                    deliveries_skipped_remember_why
+                    deliveries_are_selected_by_each_criterion
+                    deliveries_are_listed_in_pages
+                    deliveries_are_counted_by_inbox
+                    deliveries_that_are_over_are_forgotten
+                }
+                Deliveries deliveries::storm {
+                    deliveries_of_a_storm_are_made_in_order_and_end
+                }
+                Deliveries deliveries::model {
+                    deliveries_any_history_agrees_with_a_model
+                }
             }
             durable {
                 Checkpoints checkpoints::durable {
                     checkpoints_are_found_after_opening_again
+                }
+                Rows rows::durable {
+                    rows_are_found_after_opening_again
+                }
+                Deliveries deliveries::durable {
+                    deliveries_are_found_after_opening_again
                 }
             }
         }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use annals_core::error::{Chain, ReadSideError};
 use annals_core::{
-    Advance, Claim, Enrol, EventId, Failure, Generation, Lease, Limits, OnNewVersion, Parked,
-    PartitionInfo, Position, SubscriberInfo, SubscriberName, Timestamp,
+    Advance, Claim, Enrol, EventId, Failure, Generation, Lease, Limits, ListRows, OnNewVersion,
+    Parked, PartitionInfo, Position, Row, RowChange, RowKey, SubscriberInfo, SubscriberName,
+    Timestamp,
 };
 
 use super::{DurableReadSide, ReadSide, ReadSideBackend};
@@ -74,6 +75,19 @@ impl Probe {
         let status = self.status(subscriber).await;
         let active = status.active().unwrap_or_else(|| panic!("{subscriber} must be active"));
         active.partitions[0].clone()
+    }
+
+    /// All rows of the active generation.
+    pub(super) async fn all_rows(&self, subscriber: &str) -> Vec<Row> {
+        let all = ListRows { limit: 1_000_000, ..ListRows::default() };
+        must("rows", self.rows(&name(subscriber), all)).await
+    }
+
+    /// Those of the generation of a lease that have these keys.
+    pub(super) async fn sorted_rows_of(&self, lease: &Lease, keys: &[RowKey]) -> Vec<Row> {
+        let mut rows = must("rows", self.rows_of(lease, keys)).await;
+        rows.sort_by(|left, right| left.key.cmp(&right.key));
+        rows
     }
 
     /// Nothing can be done with a lease that is lost, and nothing changes because of it.
@@ -192,6 +206,28 @@ pub(super) fn parked(position: u64, error: &str) -> Parked {
         error: error.to_owned(),
         at: at(position),
     }
+}
+
+pub(super) fn written(key: impl Into<RowKey>, json: impl AsRef<str>) -> RowChange {
+    RowChange { key: key.into(), value: Some(json.as_ref().to_owned().into()) }
+}
+
+pub(super) fn gone(key: impl Into<RowKey>) -> RowChange {
+    RowChange { key: key.into(), value: None }
+}
+
+/// Panics unless these are the rows, in this order; values may be written in another way.
+#[track_caller]
+pub(super) fn same_rows(found: &[Row], expected: &[(&str, &str)]) {
+    let json = |text: &[u8]| -> serde_json::Value {
+        serde_json::from_slice(text).unwrap_or_else(|error| panic!("no JSON, {error}: {text:?}"))
+    };
+    let found: Vec<_> = found.iter().map(|row| (row.key.as_str(), json(&row.value))).collect();
+    let expected: Vec<_> =
+        expected.iter().map(|(key, text)| (*key, json(text.as_bytes()))).collect();
+    let differ = expected.iter().zip(&found).find(|(left, right)| left != right);
+    assert!(differ.is_none(), "rows differ, first where {differ:?} (expected, found)");
+    assert_eq!(expected.len(), found.len(), "so many rows there must be");
 }
 
 /// Texts that have broken databases before.

@@ -1,0 +1,6 @@
+//! What [`RowStore`](annals_core::RowStore) says.
+
+pub(super) mod committing;
+pub(super) mod durable;
+pub(super) mod generations;
+pub(super) mod listing;

@@ -1,0 +1,173 @@
+//! Drives a projection in SQL: rows and checkpoint in one transaction.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use annals_core::{
+    CheckpointStore, Fault, Generation, PoisonEvent, ProjectError, Projector, Query, ReadSideError,
+    RecordedEvent, Stretch, SubscriberName, Timestamp,
+};
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode};
+
+use super::table::{prepare, role_in};
+use super::{BoxError, SqliteProjection, SqliteRows, Tables};
+use crate::SqliteReadSide;
+use crate::fault::read_side_error;
+use crate::read_side::advance;
+
+/// A projection in SQL and the file where its tables are: what a runner drives. Made by
+/// [`SqliteReadSide::projection`]. Clones share it.
+#[derive(Clone, Debug)]
+pub struct SqlProjector {
+    projection: Arc<dyn SqliteProjection>,
+    read_side: SqliteReadSide,
+}
+
+impl SqliteReadSide {
+    /// A projection in SQL with its tables in this file, for a runner to drive.
+    #[must_use]
+    pub fn projection(&self, projection: impl SqliteProjection + 'static) -> SqlProjector {
+        SqlProjector { projection: Arc::new(projection), read_side: self.clone() }
+    }
+}
+
+#[async_trait]
+impl Projector for SqlProjector {
+    fn name(&self) -> &SubscriberName {
+        self.projection.name()
+    }
+
+    fn version(&self) -> u32 {
+        self.projection.version()
+    }
+
+    fn query(&self) -> Query {
+        self.projection.query()
+    }
+
+    fn checkpoints(&self) -> Arc<dyn CheckpointStore> {
+        Arc::new(self.read_side.clone())
+    }
+
+    async fn prepare(&self, generation: Generation) -> Result<(), ProjectError> {
+        let projection = Arc::clone(&self.projection);
+        self.read_side
+            .write("making a projection's tables", move |connection| {
+                let (name, generation) = (projection.name(), generation.get());
+                let Some((subscriber, role)) = role_in(connection, name.as_str(), generation)?
+                else {
+                    return Ok(Err(ReadSideError::Unknown(name.clone()).into()));
+                };
+                let made = prepare(connection, subscriber, generation, role, &projection.tables())?;
+                let refused = |error| {
+                    let fault = Fault::because(format!("making the tables of {name}"), error);
+                    ReadSideError::Unavailable(fault).into()
+                };
+                Ok(made.map_err(refused))
+            })
+            .await
+    }
+
+    async fn project(&self, stretch: &Stretch) -> Result<(), ProjectError> {
+        let (projection, stretch) = (Arc::clone(&self.projection), stretch.clone());
+        self.read_side
+            .write("applying events to a projection's tables", move |connection| {
+                project(connection, &*projection, &stretch)
+            })
+            .await
+    }
+
+    async fn activate(&self, generation: Generation, now: Timestamp) -> Result<(), ProjectError> {
+        Ok(self.read_side.activate(self.projection.name(), generation, now).await?)
+    }
+
+    async fn discard(&self, generation: Generation) -> Result<(), ProjectError> {
+        Ok(self.read_side.discard(self.projection.name(), generation).await?)
+    }
+}
+
+fn project(
+    connection: &Connection,
+    projection: &dyn SqliteProjection,
+    stretch: &Stretch,
+) -> rusqlite::Result<Result<(), ProjectError>> {
+    // First, since whoever has lost the part has nothing to write.
+    if let Err(refused) = advance(connection, &stretch.advance)? {
+        return Ok(Err(refused.into()));
+    }
+    let (name, generation) = (projection.name(), stretch.advance.lease.generation.get());
+    let Some((_, role)) = role_in(connection, name.as_str(), generation)? else {
+        return Ok(Err(ReadSideError::Fenced(name.clone()).into()));
+    };
+    let tables = Tables::of(&projection.tables(), generation, role);
+    for event in &stretch.events {
+        if let Err(error) = apply(connection, projection, &tables, event) {
+            return Ok(Err(poison(event, error)));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Applies an event. It is foreign code, and must not take the writing thread with it.
+pub(crate) fn apply(
+    connection: &Connection,
+    projection: &dyn SqliteProjection,
+    tables: &Tables,
+    event: &RecordedEvent,
+) -> Result<(), BoxError> {
+    let rows = SqliteRows::new(connection, tables);
+    guarded(connection, || projection.apply(&rows, event))
+}
+
+/// Runs foreign code inside a transaction that it must neither end nor leave by a panic.
+pub(crate) fn guarded(
+    connection: &Connection,
+    run: impl FnOnce() -> Result<(), BoxError>,
+) -> Result<(), BoxError> {
+    let ran = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".into()));
+    if ran.is_ok() && connection.is_autocommit() {
+        return Err(EndedTransaction.into());
+    }
+    ran
+}
+
+/// A transaction that only whoever began it may end was ended inside.
+#[derive(Debug)]
+struct EndedTransaction;
+
+impl fmt::Display for EndedTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it ended the transaction that it ran in; leave that to whoever began it")
+    }
+}
+
+impl std::error::Error for EndedTransaction {}
+
+/// What an event that was not applied means: that it is poison, unless it was the file's fault.
+pub(crate) fn poison(event: &RecordedEvent, error: BoxError) -> ProjectError {
+    match error.downcast::<rusqlite::Error>() {
+        Ok(error) if is_the_files_fault(&error) => {
+            read_side_error("applying an event", *error).into()
+        }
+        Ok(error) => PoisonEvent::new(event, error).into(),
+        Err(error) => PoisonEvent::new(event, error).into(),
+    }
+}
+
+fn is_the_files_fault(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen
+        )
+    )
+}

@@ -1,0 +1,211 @@
+//! What people see of deliveries, and decide about them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use annals_core::{
+    Attempt, DeliveryId, DeliveryInfo, DeliveryState, InboxInfo, Position, SelectDeliveries,
+    SubscriberName, Timestamp,
+};
+use rusqlite::{Connection, Result, Row, named_params};
+
+use super::super::stored_limit;
+use super::lane::call_first;
+use super::queue::event;
+use super::{DEAD, SKIPPED, TAKEN, WAITING, state_number, state_of};
+use crate::number::stored_position;
+
+/// A delivery, and where it is kept.
+pub(super) struct Found {
+    number: i64,
+    inbox: i64,
+    pub(super) info: DeliveryInfo,
+}
+
+/// The same statement over the index that fits.
+macro_rules! select {
+    ($index:literal, $where:literal) => {
+        concat!(
+            "SELECT d.number, d.inbox, d.id, i.name, d.state, d.attempts, d.due_at, d.enqueued_at,
+                    d.last_error, d.skipped, d.recipient, d.lane,
+                    d.position, d.event, d.stream, d.version, d.type
+             FROM annals_deliveries d ",
+            $index,
+            " CROSS JOIN annals_inboxes i ON i.id = d.inbox WHERE ",
+            $where,
+            " AND (:id IS NULL OR d.id = :id)
+              AND (:inbox IS NULL OR i.name = :inbox)
+              AND (:state IS NULL OR d.state = :state)
+              AND (:type IS NULL OR d.type = :type)
+              AND (:stream IS NULL OR d.stream = :stream)
+              AND (:recipient IS NULL OR d.recipient = :recipient)
+              AND d.position >= :position
+              AND (:behind IS NULL OR (d.position, d.id) > (:position, :behind))
+             ORDER BY d.position, d.id LIMIT :limit"
+        )
+    };
+}
+
+pub(super) const BY_ID: &str = select!("", "d.id = :id");
+pub(super) const BY_POSITION: &str =
+    select!("INDEXED BY annals_deliveries_by_position", "d.position >= 0");
+pub(super) const DEAD_ONES: &str = select!("INDEXED BY annals_deliveries_dead", "d.state = 2");
+
+/// Those that are selected, by position and then by id.
+pub(super) fn select(
+    connection: &Connection,
+    which: &SelectDeliveries,
+    limit: usize,
+) -> Result<Vec<Found>> {
+    let statement = match (&which.id, which.state) {
+        (Some(_), _) => BY_ID,
+        (None, Some(DeliveryState::Dead)) => DEAD_ONES,
+        (None, _) => BY_POSITION,
+    };
+    let mut select = connection.prepare_cached(statement)?;
+    let (after, behind) = which.after.clone().unzip();
+    let found = select.query_map(
+        named_params! {
+            ":id": which.id.as_ref().map(DeliveryId::as_str),
+            ":inbox": which.inbox.as_ref().map(SubscriberName::as_str),
+            ":state": which.state.map(state_number),
+            ":type": which.event_type.as_ref().map(|name| name.as_str()),
+            ":stream": which.stream.as_ref().map(|name| name.as_str()),
+            ":recipient": which.recipient,
+            ":position": stored_position(after.unwrap_or(Position::START)),
+            ":behind": behind.as_ref().map(DeliveryId::as_str),
+            ":limit": stored_limit(limit),
+        },
+        found,
+    )?;
+    found.collect()
+}
+
+fn found(row: &Row<'_>) -> Result<Found> {
+    let info = DeliveryInfo {
+        id: DeliveryId::from_stored(row.get::<_, String>(2)?),
+        inbox: SubscriberName::from_stored(row.get::<_, String>(3)?),
+        state: state_of(row.get(4)?),
+        attempts: row.get(5)?,
+        due_at: Timestamp::from_micros(row.get(6)?),
+        enqueued_at: Timestamp::from_micros(row.get(7)?),
+        last_error: row.get(8)?,
+        skipped: row.get(9)?,
+        recipient: row.get(10)?,
+        lane: row.get(11)?,
+        event: event(row, 12)?,
+    };
+    Ok(Found { number: row.get(0)?, inbox: row.get(1)?, info })
+}
+
+pub(super) fn attempts(connection: &Connection, id: &DeliveryId) -> Result<Vec<Attempt>> {
+    let mut select = connection.prepare_cached(
+        "SELECT a.number, a.begun_at, a.micros, a.error, a.note
+         FROM annals_deliveries d JOIN annals_attempts a ON a.delivery = d.number
+         WHERE d.id = ?1 ORDER BY a.token",
+    )?;
+    let attempts = select.query_map([id.as_str()], |row| {
+        Ok(Attempt {
+            number: row.get(0)?,
+            at: Timestamp::from_micros(row.get(1)?),
+            duration: Duration::from_micros(row.get::<_, i64>(2)?.unsigned_abs()),
+            error: row.get(3)?,
+            note: row.get(4)?,
+        })
+    })?;
+    attempts.collect()
+}
+
+/// Makes those of them due that failed; how many these are.
+pub(super) fn retry(connection: &Connection, found: &[Found], now: Timestamp) -> Result<u64> {
+    let mut update = connection.prepare_cached(
+        "UPDATE annals_deliveries
+         SET state = ?2, attempts = 0, wake_at = ?3, due_at = ?3, place = ?4
+         WHERE number = ?1 AND (state = ?5 OR (state = ?2 AND attempts > 0))",
+    )?;
+    decide(connection, found, now, |found| {
+        let place = found.info.lane.is_none().then_some(1);
+        update.execute((found.number, WAITING, now.as_micros(), place, DEAD))
+    })
+}
+
+/// Skips those of them that wait or are dead; how many these are.
+pub(super) fn skip(
+    connection: &Connection,
+    found: &[Found],
+    reason: &str,
+    now: Timestamp,
+) -> Result<u64> {
+    let mut update = connection.prepare_cached(
+        "UPDATE annals_deliveries
+         SET state = ?2, open = NULL, place = NULL, settled_at = ?3, skipped = ?4
+         WHERE number = ?1 AND state IN (?5, ?6)",
+    )?;
+    decide(connection, found, now, |found| {
+        update.execute((found.number, SKIPPED, now.as_micros(), reason, WAITING, DEAD))
+    })
+}
+
+/// Decides on each, and calls the first delivery of every lane that this concerned.
+fn decide(
+    connection: &Connection,
+    found: &[Found],
+    now: Timestamp,
+    mut update: impl FnMut(&Found) -> Result<usize>,
+) -> Result<u64> {
+    let (mut decided, mut lanes) = (0, BTreeSet::new());
+    for found in found {
+        let changed = update(found)?;
+        decided += changed as u64;
+        if let Some(lane) = found.info.lane.as_deref().filter(|_| changed > 0) {
+            lanes.insert((found.inbox, lane));
+        }
+    }
+    for (inbox, lane) in lanes {
+        call_first(connection, inbox, lane, now)?;
+    }
+    Ok(decided)
+}
+
+pub(super) fn inboxes(connection: &Connection) -> Result<Vec<InboxInfo>> {
+    let mut select = connection.prepare_cached(INBOXES)?;
+    let inboxes = select.query_map((WAITING, TAKEN, DEAD), |row| {
+        let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        Ok(InboxInfo {
+            inbox: SubscriberName::from_stored(row.get::<_, String>(0)?),
+            waiting: count(1)?,
+            retrying: count(2)?,
+            taken: count(3)?,
+            dead: count(4)?,
+            oldest: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+        })
+    })?;
+    inboxes.collect()
+}
+
+pub(super) const INBOXES: &str = "SELECT i.name,
+            count(*) FILTER (WHERE d.state = ?1 AND d.attempts = 0),
+            count(*) FILTER (WHERE d.state = ?1 AND d.attempts > 0),
+            count(*) FILTER (WHERE d.state = ?2),
+            count(*) FILTER (WHERE d.state = ?3),
+            min(d.enqueued_at) FILTER (WHERE d.state <> ?3)
+     FROM annals_deliveries d INDEXED BY annals_deliveries_open
+     CROSS JOIN annals_inboxes i ON i.id = d.inbox
+     WHERE d.open = 1 GROUP BY d.inbox ORDER BY i.name";
+
+pub(super) fn forget(connection: &Connection, before: Timestamp, limit: usize) -> Result<u64> {
+    let mut select = connection.prepare_cached(OLD)?;
+    let numbers = select.query_map((before.as_micros(), stored_limit(limit)), |row| row.get(0))?;
+    let numbers: Vec<i64> = numbers.collect::<Result<_>>()?;
+    let mut delete =
+        connection.prepare_cached("DELETE FROM annals_deliveries WHERE number = ?1")?;
+    let mut of = connection.prepare_cached("DELETE FROM annals_attempts WHERE delivery = ?1")?;
+    for number in &numbers {
+        of.execute([number])?;
+        delete.execute([number])?;
+    }
+    Ok(numbers.len() as u64)
+}
+
+pub(super) const OLD: &str = "SELECT number FROM annals_deliveries
+     WHERE settled_at IS NOT NULL AND settled_at < ?1 ORDER BY settled_at LIMIT ?2";

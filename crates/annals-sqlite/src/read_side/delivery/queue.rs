@@ -1,0 +1,229 @@
+//! How deliveries come, wait, and are taken.
+
+use std::collections::HashMap;
+
+use annals_core::{
+    Delivery, DeliveryId, Enqueue, EventId, EventRef, EventType, NewDelivery, StreamId,
+    SubscriberName, Take, Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, Result, Row};
+
+use super::super::checkpoint::{Outcome, advance};
+use super::super::{stored_count, stored_limit};
+use super::TAKEN;
+use super::lane::{first, place, set_place};
+use crate::number::{position, stored_position, stored_version, version};
+
+pub(super) fn enqueue(connection: &Connection, enqueue: &Enqueue, now: Timestamp) -> Outcome<u64> {
+    for moved in &enqueue.advances {
+        if let Err(refused) = advance(connection, moved)? {
+            return Ok(Err(refused));
+        }
+    }
+    let (mut inboxes, mut added) = (HashMap::new(), 0);
+    for delivery in &enqueue.deliveries {
+        let inbox = match inboxes.get(&delivery.inbox) {
+            Some(known) => *known,
+            None => {
+                let number = number_of(connection, &delivery.inbox)?;
+                inboxes.insert(&delivery.inbox, number);
+                number
+            }
+        };
+        added += u64::from(add(connection, inbox, delivery, now)?);
+    }
+    Ok(Ok(added))
+}
+
+/// The number that stands for an inbox, a new one if need be.
+fn number_of(connection: &Connection, inbox: &SubscriberName) -> Result<i64> {
+    if let Some(known) = find_inbox(connection, inbox)? {
+        return Ok(known);
+    }
+    connection
+        .prepare_cached("INSERT INTO annals_inboxes (name) VALUES (?1)")?
+        .insert([inbox.as_str()])
+}
+
+fn find_inbox(connection: &Connection, inbox: &SubscriberName) -> Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM annals_inboxes WHERE name = ?1")?
+        .query_row([inbox.as_str()], |row| row.get(0))
+        .optional()
+}
+
+/// Adds a delivery; whether it is a new one.
+fn add(connection: &Connection, inbox: i64, new: &NewDelivery, now: Timestamp) -> Result<bool> {
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO annals_deliveries
+                 (id, inbox, state, open, wake_at, due_at, token, attempts, position, event,
+                  stream, version, type, recipient, lane, enqueued_at)
+             VALUES (?1, ?2, 0, 1, ?3, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (id) DO NOTHING RETURNING number",
+        )?
+        .query_row(
+            rusqlite::params![
+                new.id.as_str(),
+                inbox,
+                new.due_at.as_micros(),
+                stored_position(new.event.position),
+                new.event.id.as_bytes(),
+                new.event.stream.as_str(),
+                stored_version(new.event.version),
+                new.event.event_type.as_str(),
+                new.recipient,
+                new.lane,
+                now.as_micros(),
+            ],
+            |row| row.get::<_, i64>(0),
+        )
+        .optional()?;
+    let Some(number) = inserted else { return Ok(false) };
+    if let Some(lane) = &new.lane {
+        let Some(first) = first(connection, inbox, lane)? else { return Ok(true) };
+        if first.number != number {
+            return Ok(true);
+        }
+        // Deliveries come in the order of the log, but for those that are asked for by hand: one
+        // that was first until now waits again.
+        give_way(connection, inbox, lane, number)?;
+    }
+    set_place(connection, number, Some(place(new.due_at.as_micros(), now)))?;
+    Ok(true)
+}
+
+/// Takes the place away that another delivery of the lane had.
+fn give_way(connection: &Connection, inbox: i64, lane: &str, first: i64) -> Result<()> {
+    let second = connection
+        .prepare_cached(
+            "SELECT number FROM annals_deliveries
+             WHERE open = 1 AND inbox = ?1 AND lane = ?2 ORDER BY position, id LIMIT 1 OFFSET 1",
+        )?
+        .query_row((inbox, lane), |row| row.get(0))
+        .optional()?;
+    match second {
+        Some(second) if second != first => set_place(connection, second, None),
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is anything to take.
+pub(super) fn is_any_due(
+    connection: &Connection,
+    inbox: &SubscriberName,
+    now: Timestamp,
+) -> Result<bool> {
+    if is_paused(connection, inbox)? {
+        return Ok(false);
+    }
+    let Some(number) = find_inbox(connection, inbox)? else { return Ok(false) };
+    let mut due = connection.prepare_cached(IS_ANY_DUE)?;
+    let now = now.as_micros();
+    Ok(due.exists((number, now, 1))? || due.exists((number, now, 0))?)
+}
+
+pub(super) const IS_ANY_DUE: &str =
+    "SELECT 1 FROM annals_deliveries INDEXED BY annals_deliveries_placed
+     WHERE place = ?3 AND inbox = ?1 AND wake_at <= ?2 LIMIT 1";
+
+fn is_paused(connection: &Connection, inbox: &SubscriberName) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM annals_subscribers WHERE name = ?1 AND state = 1")?
+        .exists([inbox.as_str()])
+}
+
+pub(super) fn take(connection: &Connection, take: &Take) -> Result<Vec<Delivery>> {
+    if is_paused(connection, &take.inbox)? {
+        return Ok(Vec::new());
+    }
+    let Some(inbox) = find_inbox(connection, &take.inbox)? else { return Ok(Vec::new()) };
+    let now = take.now.as_micros();
+    connection.prepare_cached(WAKE)?.execute((inbox, now))?;
+    let mut ready = connection.prepare_cached(READY)?;
+    let ready = ready.query_map((inbox, now, stored_limit(take.limit)), |row| {
+        Ok((row.get(0)?, delivery(row, &take.inbox)?))
+    })?;
+    let ready: Vec<(i64, Delivery)> = ready.collect::<Result<_>>()?;
+    let mut hide = connection.prepare_cached(
+        "UPDATE annals_deliveries
+         SET state = ?2, place = 0, wake_at = ?3, token = ?4, attempts = ?5 WHERE number = ?1",
+    )?;
+    for (number, taken) in &ready {
+        let until = take.until.as_micros();
+        hide.execute((number, TAKEN, until, stored_count(taken.token), taken.attempt))?;
+    }
+    Ok(ready.into_iter().map(|(_, delivery)| delivery).collect())
+}
+
+/// Those whose moment has come go where they wait in the order of their positions: once each
+/// time, however often somebody asks.
+pub(super) const WAKE: &str =
+    "UPDATE annals_deliveries INDEXED BY annals_deliveries_placed SET place = 1
+                    WHERE place = 0 AND inbox = ?1 AND wake_at <= ?2";
+
+/// Clocks differ, so that one may be ahead of whoever woke a delivery.
+pub(super) const READY: &str =
+    "SELECT number, id, token, attempts, position, event, stream, version, type,
+                            recipient, lane, enqueued_at
+                     FROM annals_deliveries INDEXED BY annals_deliveries_ready
+                     WHERE place = 1 AND inbox = ?1 AND wake_at <= ?2
+                     ORDER BY position, id LIMIT ?3";
+
+/// A delivery as it will be when it is taken.
+fn delivery(row: &Row<'_>, inbox: &SubscriberName) -> Result<Delivery> {
+    Ok(Delivery {
+        id: DeliveryId::from_stored(row.get::<_, String>(1)?),
+        inbox: inbox.clone(),
+        token: row.get::<_, i64>(2)?.unsigned_abs() + 1,
+        attempt: row.get::<_, u32>(3)?.saturating_add(1),
+        event: event(row, 4)?,
+        recipient: row.get(9)?,
+        lane: row.get(10)?,
+        enqueued_at: Timestamp::from_micros(row.get(11)?),
+    })
+}
+
+/// The event in five columns from `first` on.
+pub(super) fn event(row: &Row<'_>, first: usize) -> Result<EventRef> {
+    Ok(EventRef {
+        position: position(row.get(first)?),
+        id: EventId::from_bytes(row.get(first + 1)?),
+        stream: StreamId::from_stored(row.get::<_, String>(first + 2)?),
+        version: version(row.get(first + 3)?),
+        event_type: EventType::from_stored(row.get::<_, String>(first + 4)?),
+    })
+}
+
+pub(super) fn keep(
+    connection: &Connection,
+    taken: &[(DeliveryId, u64)],
+    until: Timestamp,
+) -> Result<()> {
+    // One that lost its place to another in its lane does not get it back by that.
+    let mut keep = connection.prepare_cached(
+        "UPDATE annals_deliveries
+         SET wake_at = ?3, place = CASE WHEN place IS NULL THEN NULL ELSE 0 END
+         WHERE id = ?1 AND token = ?2 AND state = ?4",
+    )?;
+    for (id, token) in taken {
+        keep.execute((id.as_str(), stored_count(*token), until.as_micros(), TAKEN))?;
+    }
+    Ok(())
+}
+
+pub(super) fn next_due(
+    connection: &Connection,
+    inbox: &SubscriberName,
+) -> Result<Option<Timestamp>> {
+    let Some(inbox) = find_inbox(connection, inbox)? else { return Ok(None) };
+    let mut earliest = connection.prepare_cached(NEXT_DUE)?;
+    let mut of = |place: i64| {
+        earliest.query_row((inbox, place), |row| row.get(0).map(Timestamp::from_micros)).optional()
+    };
+    Ok([of(0)?, of(1)?].into_iter().flatten().min())
+}
+
+pub(super) const NEXT_DUE: &str =
+    "SELECT wake_at FROM annals_deliveries INDEXED BY annals_deliveries_placed
+     WHERE place = ?2 AND inbox = ?1 ORDER BY wake_at LIMIT 1";
