@@ -1,0 +1,12 @@
+//! Feeds, the same on every database: each test runs in memory, on SQLite and on PostgreSQL.
+
+mod activity;
+mod audit;
+mod counting;
+mod descriptions;
+mod filters;
+mod grouping;
+mod live;
+mod places;
+mod running;
+mod statistics;
