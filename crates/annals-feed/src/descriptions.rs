@@ -207,8 +207,9 @@ impl Descriptions {
     /// The languages in which messages are looked for.
     fn chain(&self, name: &str) -> Vec<&FluentBundle<FluentResource>> {
         let asked = locale(name).ok();
-        let language =
-            asked.as_ref().map(|asked| LanguageIdentifier::from_parts(asked.language, None, None, &[]));
+        let language = asked
+            .as_ref()
+            .map(|asked| LanguageIdentifier::from_parts(asked.language, None, None, &[]));
         let chain = [asked, language, Some(self.default.clone())];
         let bundle = |wanted: LanguageIdentifier| {
             let mut known = self.locales.iter();

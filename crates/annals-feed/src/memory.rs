@@ -147,11 +147,13 @@ impl EntryStore for MemoryFeed {
     async fn quarters(&self, filter: &Filter) -> Result<Vec<Quarter>, FeedError> {
         let mut quarters = BTreeMap::<i64, u64>::new();
         for entry in self.found(filter) {
-            *quarters.entry(entry.occurred_at.as_micros().div_euclid(QUARTER_MICROS)).or_default() +=
-                1;
+            *quarters
+                .entry(entry.occurred_at.as_micros().div_euclid(QUARTER_MICROS))
+                .or_default() += 1;
         }
-        let quarter = |(number, count)| {
-            Quarter { begins: Timestamp::from_micros(number * QUARTER_MICROS), count }
+        let quarter = |(number, count)| Quarter {
+            begins: Timestamp::from_micros(number * QUARTER_MICROS),
+            count,
         };
         Ok(quarters.into_iter().map(quarter).collect())
     }

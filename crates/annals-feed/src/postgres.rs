@@ -18,12 +18,10 @@ use sqlx_core::sql_str::AssertSqlSafe;
 use sqlx_postgres::{PgArguments, PgPool, PgRow};
 
 use crate::live::Parts;
-use crate::sql::{Bound, Dialect, Statement};
+use crate::sql::{Bound, Dialect, Found, Statement};
 use crate::stored::{StoredEntry, json_of};
 use crate::words::words_of;
-use crate::{
-    Count, CountBy, Entry, EntryStore, FeedDefinition, FeedError, Filter, Quarter, Slice,
-};
+use crate::{Count, CountBy, Entry, EntryStore, FeedDefinition, FeedError, Filter, Quarter, Slice};
 
 /// Names are compared byte by byte, as everywhere else.
 pub(crate) const CREATE: &str = r#"
@@ -221,9 +219,7 @@ fn failure(name: &'static str, error: Error) -> FeedError {
     let code = error.as_database_error().and_then(|error| error.code());
     match &error {
         _ if code.as_deref() == Some(NO_SUCH_TABLE) => FeedError::NotBegun(name),
-        Error::ColumnDecode { .. } => {
-            FeedError::Corrupt(Fault::because("reading a feed", error))
-        }
+        Error::ColumnDecode { .. } => FeedError::Corrupt(Fault::because("reading a feed", error)),
         _ => FeedError::Unavailable(Fault::because("reading a feed", error)),
     }
 }
@@ -232,8 +228,16 @@ fn failure(name: &'static str, error: Error) -> FeedError {
 impl EntryStore for PostgresFeed {
     async fn slice(&self, filter: &Filter, slice: Slice) -> Result<Vec<Entry>, FeedError> {
         let table = self.definition.name();
-        let rows = self.ask(Statement::slice(Dialect::Postgres, table, filter, slice), stored);
-        rows.await?.into_iter().map(StoredEntry::entry).collect()
+        let found = match filter.words() {
+            Some(words) => {
+                let probe = Statement::probe(Dialect::Postgres, table, &words);
+                let count = self.ask(probe, |row: &PgRow| number(row, 0)).await?;
+                Found::of(count.first().copied().unwrap_or_default())
+            }
+            None => Found::Few,
+        };
+        let slice = Statement::slice(Dialect::Postgres, table, filter, found, slice);
+        self.ask(slice, stored).await?.into_iter().map(StoredEntry::entry).collect()
     }
 
     async fn count(

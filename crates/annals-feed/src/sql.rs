@@ -3,6 +3,9 @@
 //! Their text is made of constants, placeholders and the feed's name, which is harmless. Every
 //! value is bound; texts that were searched for have been cut into words before.
 
+#[cfg(all(test, feature = "sqlite", feature = "postgres"))]
+mod plans;
+
 use std::collections::BTreeSet;
 
 use crate::entry::Place;
@@ -25,6 +28,26 @@ pub(crate) enum Bound {
     Texts(Vec<String>),
 }
 
+/// Whether few entries have the words that are searched for. No planner knows: SQLite would put a
+/// million in order, and PostgreSQL look through a million for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// So few that they are collected from the index of words and put in order.
+    Few,
+    /// So many that the entries are walked in their order and looked at for the words.
+    Many,
+}
+
+impl Found {
+    /// Few are at most so many.
+    const FEW_MAX: usize = 5_000;
+
+    /// What an answer to [`Statement::probe`] means.
+    pub(crate) fn of(count: u64) -> Self {
+        if count > Self::FEW_MAX as u64 { Self::Many } else { Self::Few }
+    }
+}
+
 /// A statement and its values, in the order of their placeholders `$1`, `$2` …
 #[derive(Debug)]
 pub(crate) struct Statement {
@@ -32,6 +55,7 @@ pub(crate) struct Statement {
     pub(crate) values: Vec<Bound>,
     dialect: Dialect,
     table: &'static str,
+    found: Found,
 }
 
 /// What is read of an entry, in this order.
@@ -69,7 +93,21 @@ impl Lead {
 
 impl Statement {
     fn new(dialect: Dialect, table: &'static str) -> Self {
-        Self { text: String::with_capacity(1_024), values: Vec::new(), dialect, table }
+        Self {
+            text: String::with_capacity(1_024),
+            values: Vec::new(),
+            dialect,
+            table,
+            found: Found::Few,
+        }
+    }
+
+    /// How many entries have these words, counted until it is clear that they are many.
+    pub(crate) fn probe(dialect: Dialect, table: &'static str, words: &BTreeSet<String>) -> Self {
+        let mut sql = Self::new(dialect, table);
+        sql.push("SELECT count(*) FROM (");
+        sql.with_words(words).limit(Found::FEW_MAX + 1).push(") few");
+        sql
     }
 
     /// Entries in their order.
@@ -77,9 +115,22 @@ impl Statement {
         dialect: Dialect,
         table: &'static str,
         filter: &Filter,
+        found: Found,
         slice: Slice,
     ) -> Self {
         let mut sql = Self::new(dialect, table);
+        let words = filter.words();
+        if let (Some(words), Found::Few, Dialect::Postgres) = (&words, found, dialect) {
+            // The limit keeps the planner from walking all entries after all.
+            let filter = Filter { search: None, ..filter.clone() };
+            sql.push("SELECT ").push(COLUMNS).push(" FROM (").with_words(words);
+            sql.limit(Found::FEW_MAX + 1).push(") e WHERE true");
+            let bounds = Bounds::of(&filter, slice.order, slice.after);
+            sql.conditions(&filter, Lead::of(&filter), &bounds);
+            sql.in_order(slice.order).limit(slice.limit);
+            return sql;
+        }
+        sql.found = found;
         let bounds = Bounds::of(filter, slice.order, slice.after);
         let lead = Lead::of(filter);
         sql.push("SELECT ").push(COLUMNS);
@@ -226,31 +277,53 @@ impl Statement {
         self.push(" AND ").push(no_index).push(column);
         match (keys.len(), self.dialect) {
             (1, _) => self.push(" = ").bind(Bound::Text(keys.remove(0))),
-            (_, Dialect::Sqlite) => self
-                .push(" IN (SELECT value FROM json_each(")
-                .bind(Bound::Texts(keys))
-                .push("))"),
+            (_, Dialect::Sqlite) => {
+                self.push(" IN (SELECT value FROM json_each(").bind(Bound::Texts(keys)).push("))")
+            }
             (_, Dialect::Postgres) => {
                 self.push(" = ANY(").bind(Bound::Texts(keys)).push("::text[])")
             }
         };
     }
 
-    /// Words are letters and digits: between quotes they are nothing but themselves.
     fn has(&mut self, words: &BTreeSet<String>) {
+        match (self.dialect, self.found) {
+            (Dialect::Sqlite, Found::Few) => {
+                self.push(" AND e.row IN (").with_words(words).push(")");
+            }
+            (Dialect::Sqlite, Found::Many) => {
+                self.push(" AND EXISTS (").with_words(words).push(" AND rowid = e.row)");
+            }
+            (Dialect::Postgres, _) => {
+                self.push(" AND e.words @@ ").words(words);
+            }
+        }
+    }
+
+    /// What has these words: rows of the words' table on SQLite, entries on PostgreSQL.
+    fn with_words(&mut self, words: &BTreeSet<String>) -> &mut Self {
         let table = self.table;
         match self.dialect {
             Dialect::Sqlite => {
-                let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-                self.push(" AND e.row IN (SELECT rowid FROM ").push(table).push("_words WHERE ");
-                self.push(table).push("_words MATCH ").bind(Bound::Text(quoted.join(" ")));
-                self.push(")");
+                self.push("SELECT rowid FROM ").push(table).push("_words WHERE ").push(table);
+                self.push("_words MATCH ").words(words)
             }
             Dialect::Postgres => {
-                let quoted: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
-                self.push(" AND e.words @@ ").bind(Bound::Text(quoted.join(" & ")));
-                self.push("::text::tsquery");
+                self.push("SELECT ").push(COLUMNS).push(", e.category FROM ").push(table);
+                self.push(" e WHERE e.words @@ ").words(words)
             }
+        }
+    }
+
+    /// Words are letters and digits: between quotes they are nothing but themselves.
+    fn words(&mut self, words: &BTreeSet<String>) -> &mut Self {
+        let quoted = |quote: &str, between: &str| {
+            let words = words.iter().map(|word| format!("{quote}{word}{quote}"));
+            Bound::Text(words.collect::<Vec<_>>().join(between))
+        };
+        match self.dialect {
+            Dialect::Sqlite => self.bind(quoted("\"", " ")),
+            Dialect::Postgres => self.bind(quoted("'", " & ")).push("::text::tsquery"),
         }
     }
 

@@ -14,12 +14,10 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 use tokio::sync::Semaphore;
 
-use crate::sql::{Bound, Dialect, Statement};
+use crate::sql::{Bound, Dialect, Found, Statement};
 use crate::stored::{StoredEntry, json_of};
 use crate::words::words_of;
-use crate::{
-    Count, CountBy, Entry, EntryStore, FeedDefinition, FeedError, Filter, Quarter, Slice,
-};
+use crate::{Count, CountBy, Entry, EntryStore, FeedDefinition, FeedError, Filter, Quarter, Slice};
 
 /// So many questions are asked of the file at the same time.
 const READERS: usize = 4;
@@ -234,8 +232,16 @@ fn failure(name: &'static str, error: rusqlite::Error) -> FeedError {
 impl EntryStore for SqliteFeed {
     async fn slice(&self, filter: &Filter, slice: Slice) -> Result<Vec<Entry>, FeedError> {
         let table = self.definition.name();
-        let rows = self.ask(Statement::slice(Dialect::Sqlite, table, filter, slice), stored);
-        rows.await?.into_iter().map(StoredEntry::entry).collect()
+        let found = match filter.words() {
+            Some(words) => {
+                let probe = Statement::probe(Dialect::Sqlite, table, &words);
+                let count = self.ask(probe, |row: &Row<'_>| number(row, 0)).await?;
+                Found::of(count.first().copied().unwrap_or_default())
+            }
+            None => Found::Few,
+        };
+        let slice = Statement::slice(Dialect::Sqlite, table, filter, found, slice);
+        self.ask(slice, stored).await?.into_iter().map(StoredEntry::entry).collect()
     }
 
     async fn count(

@@ -43,7 +43,12 @@ pub(super) fn of<'a>(
     arguments
 }
 
-fn collect(name: &str, value: &Value, depth: usize, into: &mut Vec<(String, FluentValue<'static>)>) {
+fn collect(
+    name: &str,
+    value: &Value,
+    depth: usize,
+    into: &mut Vec<(String, FluentValue<'static>)>,
+) {
     let plain = match value {
         Value::Object(fields) => return collect_fields(name, fields, depth, into),
         Value::Array(_) => return,

@@ -1,7 +1,7 @@
 //! Counts what is read of a feed.
 
-use std::sync::Mutex;
 use std::sync::Arc;
+use std::sync::Mutex;
 
 use annals::Position;
 use annals_feed::{Count, CountBy, Entry, EntryStore, FeedError, Filter, Quarter, Slice};

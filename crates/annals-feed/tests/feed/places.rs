@@ -26,7 +26,7 @@ pub(crate) struct Place {
 enum Kind {
     Memory,
     Sqlite(SqliteReadSide, tempfile::TempDir),
-    Postgres(PostgresReadSide, Database),
+    Postgres(PostgresReadSide, Box<Database>),
 }
 
 impl Place {
@@ -50,7 +50,7 @@ impl Place {
         let database = Database::create().await;
         let read_side =
             PostgresReadSide::connect(database.url()).await.expect("the server answers");
-        Self::of(Kind::Postgres(read_side, database))
+        Self::of(Kind::Postgres(read_side, Box::new(database)))
     }
 
     pub(crate) fn feed(&self, definition: FeedDefinition) -> Feed {
@@ -60,6 +60,17 @@ impl Place {
                 Feed::in_sqlite(definition, read_side, directory.path().join("feed.db"))
             }
             Kind::Postgres(read_side, _) => Feed::in_postgres(definition, read_side),
+        }
+    }
+
+    /// What a feed is opened with in another life.
+    pub(crate) fn again(&self, feed: &Feed) -> Again {
+        match &self.kind {
+            // Connections do not outlive the runtime that they were made in.
+            Kind::Postgres(_, database) => {
+                Again::Connect(feed.definition().clone(), database.url().to_owned())
+            }
+            Kind::Memory | Kind::Sqlite(..) => Again::Same(feed.clone()),
         }
     }
 
@@ -90,6 +101,24 @@ impl Place {
         let receipt = self.append(happened).await;
         running.wait_for(receipt.last_position, SOON).await.expect("the feed keeps up");
         (feed, running)
+    }
+}
+
+/// How a feed is opened in another life.
+pub(crate) enum Again {
+    Same(Feed),
+    Connect(FeedDefinition, String),
+}
+
+impl Again {
+    pub(crate) async fn open(self) -> Feed {
+        match self {
+            Self::Same(feed) => feed,
+            Self::Connect(definition, url) => {
+                let read_side = PostgresReadSide::connect(&url).await.expect("the server answers");
+                Feed::in_postgres(definition, &read_side)
+            }
+        }
     }
 }
 
