@@ -10,7 +10,7 @@ use crate::error::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 use crate::{Event, Upcasters};
 
 pub use crate::decision::derived::{is_stored_as, is_tagged, query};
-pub use crate::event_types::stored_name;
+pub use crate::event_names::stored_name;
 pub use crate::fold::{Folded, Kept, StateShape, fold_of, snapshotting};
 pub use crate::shape::{Described, FieldType, Opaque, opaque, schema_of, written_with};
 pub use {schemars, serde};

@@ -44,6 +44,7 @@ const ARROWS: &[Arrows] = &[
     },
     Arrows { from: "annals-conformance", to: &["annals-core"], tests_to: &[] },
     Arrows { from: "annals-core", to: &[], tests_to: &["annals-conformance"] },
+    Arrows { from: "annals-feed", to: &["annals"], tests_to: &["annals-scratch"] },
     Arrows { from: "annals-macros", to: &["annals-core"], tests_to: &[] },
     Arrows {
         from: "annals-postgres",
