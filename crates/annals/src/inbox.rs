@@ -58,6 +58,7 @@ mod definition;
 mod delivering;
 mod dispatcher;
 mod engine;
+mod forgetting;
 mod hours;
 mod inboxes;
 mod places;

@@ -46,6 +46,7 @@ pub(super) struct Settings {
     pub(super) lease: Duration,
     pub(super) poll: Duration,
     pub(super) grace: Duration,
+    pub(super) remember: Duration,
 }
 
 impl Default for Settings {
@@ -55,6 +56,7 @@ impl Default for Settings {
             lease: Duration::from_secs(30),
             poll: Duration::from_secs(1),
             grace: Duration::from_secs(10),
+            remember: Duration::from_secs(7 * 24 * 3_600),
         }
     }
 }
@@ -98,6 +100,14 @@ impl InboxRunner {
     /// [stopped](RunningInboxes::stop).
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
+        self
+    }
+
+    /// The same, with deliveries that were made or skipped, and what was noted of their attempts,
+    /// forgotten after another time than 7 days. Within it a delivery that is enqueued again, after
+    /// a crash for example, is recognised.
+    pub fn remember(mut self, time: Duration) -> Self {
+        self.settings.remember = time;
         self
     }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::Inboxes;
 use super::delivering::Deliverer;
 use super::engine::Engine;
+use super::forgetting::forget_old;
 use super::reading::Reader;
 use super::settling::{give_back_held, keep_held, settle_all};
 
@@ -83,6 +84,7 @@ async fn run_once(engine: &Arc<Engine>, stop: &watch::Receiver<bool>) -> bool {
     let (outcomes, reported) = mpsc::channel(OUTCOMES_MAX);
     let mut keeping = JoinSet::new();
     keeping.spawn(keep_held(Arc::clone(engine)));
+    keeping.spawn(forget_old(Arc::clone(engine)));
     let mut settling = JoinSet::new();
     settling.spawn(settle_all(Arc::clone(engine), reported));
     let mut working = JoinSet::new();
