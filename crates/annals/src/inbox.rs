@@ -51,14 +51,24 @@
 //! for an inbox at a time; all of them make its deliveries. What a process held that died is
 //! taken over when its [lease](InboxRunner::lease) is up.
 
+mod attempt;
+mod cohort;
+mod current;
 mod definition;
+mod delivering;
 mod dispatcher;
+mod engine;
 mod hours;
 mod inboxes;
+mod places;
 mod rate;
+mod reading;
 mod retries;
 mod runner;
+mod running;
+mod settling;
 mod signals;
+mod waiting;
 
 pub use definition::{Accepted, Inbox};
 pub use dispatcher::Dispatcher;
@@ -66,7 +76,9 @@ pub use hours::{InvalidHours, OpenHours, Weekday};
 pub use inboxes::{InboxStatus, Inboxes};
 pub use rate::RateLimit;
 pub use retries::Retries;
-pub use runner::{InboxRunner, RunningInboxes, StartError, WaitError};
+pub use runner::{InboxRunner, StartError};
+pub use running::RunningInboxes;
+pub use waiting::WaitError;
 
 #[cfg(doc)]
 use crate::{Annals, DeliveryQueue};

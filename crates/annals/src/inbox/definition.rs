@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::{OpenHours, RateLimit, Retries};
 use crate::{Event, EventTypes, ReactError, ReactErrorKind, Reacting, Reactor, Upcasters};
 
-type OfEvent<T> = Arc<dyn Fn(&RecordedEvent) -> T + Send + Sync>;
+pub(super) type OfEvent<T> = Arc<dyn Fn(&RecordedEvent) -> T + Send + Sync>;
 type Classify = Arc<dyn Fn(&ReactError) -> ReactErrorKind + Send + Sync>;
 
 /// A named durable reactor: which events it is for, and how it is tried.
@@ -60,9 +60,6 @@ pub(super) enum Begins {
 }
 
 impl Inbox {
-    /// The most bytes that the name of a [recipient](Self::recipients) may have.
-    pub const RECIPIENT_BYTES_MAX: usize = 256;
-
     /// An inbox with this name, written in the program itself, for this reactor.
     ///
     /// # Panics
@@ -114,6 +111,12 @@ impl Inbox {
         Self::new(name, Typed { react, events: PhantomData }).accepts(types)
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &SubscriberName {
+        &self.name
+    }
+
     /// The same for events that match a query, or have one of these [types](crate::types!). It
     /// names types as they are now, and finds what is read as one of them, under whatever type it
     /// is stored.
@@ -136,7 +139,8 @@ impl Inbox {
     }
 
     /// The same with one delivery to each of these instead of one, or none at all; each has its
-    /// own lanes and retries. At most [`RECIPIENT_BYTES_MAX`](Self::RECIPIENT_BYTES_MAX) each.
+    /// own lanes and retries. At most [`NAME_BYTES_MAX`](annals_core::NewDelivery::NAME_BYTES_MAX)
+    /// bytes each, without NUL.
     #[must_use]
     pub fn recipients(
         mut self,

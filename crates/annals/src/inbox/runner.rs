@@ -1,14 +1,16 @@
-//! What runs inboxes, and what is in one's hand while they run.
+//! Inboxes that are about to run.
 
 use std::collections::HashSet;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::error::ReadError;
-use annals_core::{DeliveryQueue, Position, ReadSideError, SubscriberName};
+use annals_core::{DeliveryQueue, Enrol, OnNewVersion, Position, ReadSideError, SubscriberName};
 
-use super::{Dispatcher, Inbox, Inboxes};
+use super::definition::Begins;
+use super::engine::Engine;
+use super::signals::Signals;
+use super::{Dispatcher, Inbox, RunningInboxes};
 use crate::Annals;
 
 impl Annals {
@@ -110,7 +112,29 @@ impl InboxRunner {
         if let Some(twice) = self.inboxes.iter().find(|inbox| !names.insert(&inbox.name)) {
             return Err(StartError::Twice(twice.name.clone()));
         }
-        todo!()
+        let head = self.annals.store().head().await?;
+        let mut annals = self.annals;
+        let mut states = Vec::new();
+        for inbox in &self.inboxes {
+            annals = annals.with_upcasters(&inbox.upcasters);
+            let enrol = Enrol {
+                subscriber: inbox.name.clone(),
+                version: 1,
+                partitions: 1,
+                after: match inbox.begins {
+                    Begins::AtTheBeginning => Position::START,
+                    Begins::Now => head,
+                },
+                on_new_version: OnNewVersion::Refuse,
+                now: annals.clock.now(),
+            };
+            let enrolled = self.queue.enrol(enrol).await?;
+            states.push((enrolled.subscriber, enrolled.state));
+        }
+        let inboxes = self.inboxes.into_iter().map(Arc::new).collect();
+        let signals = Arc::new(Signals::of(states));
+        let engine = Engine::new(annals, self.queue, inboxes, self.settings, signals);
+        Ok(RunningInboxes::of(Arc::new(engine)))
     }
 }
 
@@ -127,71 +151,4 @@ pub enum StartError {
     /// Two of them have the same name.
     #[error("there are two inboxes named {0}; give each its own name")]
     Twice(SubscriberName),
-}
-
-/// Why what was waited for did not happen.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WaitError {
-    /// The log does not say where it is now.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The queue does not answer.
-    #[error(transparent)]
-    ReadSide(#[from] ReadSideError),
-    /// The time is up.
-    #[error(
-        "after {waited:?} there is still something to do for {behind:?}; wait longer, or look at their status"
-    )]
-    TimedOut {
-        /// How long was waited.
-        waited: Duration,
-        /// Which inboxes have not looked at the log that far, or have deliveries that are due.
-        behind: Vec<SubscriberName>,
-    },
-}
-
-/// Inboxes that run, and everything that people do with [`Inboxes`].
-///
-/// When it is dropped they stop at once, as if the process had died: what was being made is made
-/// again elsewhere. [`stop`](Self::stop) is the better way.
-#[derive(Debug)]
-#[must_use = "inboxes stop when their handle is dropped"]
-pub struct RunningInboxes {
-    inboxes: Inboxes,
-}
-
-impl RunningInboxes {
-    /// Takes nothing new, waits for what is being made, gives back what is not, and hands the
-    /// inboxes over to other processes.
-    pub async fn stop(self) {
-        todo!()
-    }
-
-    /// Waits until every inbox has looked at the log as it is now, and has nothing due. One that
-    /// is paused counts for its reading only.
-    ///
-    /// # Errors
-    /// As [`wait_for`](Self::wait_for).
-    pub async fn wait_until_idle(&self, timeout: Duration) -> Result<(), WaitError> {
-        self.wait_for(Position::START, timeout).await
-    }
-
-    /// Waits until every inbox has looked at the log up to `position`, and has nothing due: what
-    /// an append whose receipt has this position led to is done, unless it failed.
-    ///
-    /// # Errors
-    /// [`WaitError::TimedOut`], or when log or queue do not answer.
-    pub async fn wait_for(&self, position: Position, timeout: Duration) -> Result<(), WaitError> {
-        let _ = (position, timeout);
-        todo!()
-    }
-}
-
-impl Deref for RunningInboxes {
-    type Target = Inboxes;
-
-    fn deref(&self) -> &Inboxes {
-        &self.inboxes
-    }
 }

@@ -2,10 +2,11 @@
 //! something to do.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use annals_core::{SubscriberName, SubscriberState};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// One for each inbox that runs here.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Signals {
     inboxes: BTreeMap<SubscriberName, Signal>,
     /// Something was told, or somebody waits for the log to have been looked at.
     pub(super) reading: Notify,
+    /// How often something was told here.
+    told: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -26,15 +29,33 @@ impl Signals {
     pub(super) fn of(inboxes: impl IntoIterator<Item = (SubscriberName, SubscriberState)>) -> Self {
         let signal = |state| Signal { state: Mutex::new(state), deliveries: Arc::default() };
         let inboxes = inboxes.into_iter().map(|(name, state)| (name, signal(state))).collect();
-        Self { inboxes, reading: Notify::new() }
+        Self { inboxes, reading: Notify::new(), told: AtomicU64::new(0) }
     }
 
     pub(super) fn knows(&self, inbox: &SubscriberName) -> bool {
         self.inboxes.contains_key(inbox)
     }
 
-    /// What an inbox was told, here or elsewhere.
+    /// An inbox was told something here.
     pub(super) fn told(&self, inbox: &SubscriberName, state: SubscriberState) {
+        self.told.fetch_add(1, Ordering::SeqCst);
+        self.set(inbox, state);
+    }
+
+    /// How often something was told here until now.
+    pub(super) fn told_so_far(&self) -> u64 {
+        self.told.load(Ordering::SeqCst)
+    }
+
+    /// What the queue says that an inbox was told, asked after so much was told here: what was
+    /// told since stands.
+    pub(super) fn learn(&self, inbox: &SubscriberName, state: SubscriberState, told: u64) {
+        if self.told_so_far() == told {
+            self.set(inbox, state);
+        }
+    }
+
+    fn set(&self, inbox: &SubscriberName, state: SubscriberState) {
         let Some(signal) = self.inboxes.get(inbox) else { return };
         let mut known = signal.state.lock().expect("nobody panics while holding a state");
         if *known != state {
@@ -67,5 +88,12 @@ impl Signals {
     /// There may be something to deliver to any of them.
     pub(super) fn wake_all(&self) {
         self.inboxes.values().for_each(|signal| signal.deliveries.notify_one());
+    }
+}
+
+/// Waits until it is told to stop; for ever, when whoever could tell is gone.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending().await
     }
 }

@@ -12,6 +12,7 @@ mod execute;
 mod fold;
 mod hammer;
 mod idempotent;
+mod inbox;
 mod kept;
 mod load;
 mod locked_fields;

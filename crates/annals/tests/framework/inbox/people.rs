@@ -1,0 +1,124 @@
+//! What people do with inboxes while they run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals::inbox::{StartError, WaitError};
+use annals::{Inbox, Inboxes, Position, ReadSideError, SubscriberState};
+
+use crate::inbox::world::{Witness, World, idle, until};
+
+on_every_read_side!(
+    a_paused_inbox_delivers_nothing_until_it_is_resumed,
+    a_pause_survives_a_restart_and_is_told_from_elsewhere,
+    a_disabled_inbox_never_gets_what_came_meanwhile,
+    status_tells_how_inboxes_stand,
+    waiting_ends_with_the_time_and_names_who_is_behind,
+    inboxes_with_the_same_name_do_not_start,
+    what_is_stopped_finishes_what_it_makes_and_gives_back_the_rest,
+);
+
+async fn a_paused_inbox_delivers_nothing_until_it_is_resumed(world: World) {
+    let [email, chat] = [Witness::new(), Witness::new()];
+    let inboxes = world
+        .start([Inbox::new("email", email.clone()), Inbox::new("chat", chat.clone())])
+        .await;
+    inboxes.pause("email").await.unwrap();
+    world.append("issue-1", &["Opened", "Closed"]).await;
+    idle(&inboxes).await;
+    assert_eq!((email.count(), chat.count()), (0, 2));
+    inboxes.resume("email").await.unwrap();
+    idle(&inboxes).await;
+    assert_eq!(email.count(), 2);
+    let unknown = inboxes.pause("mail").await.unwrap_err();
+    assert!(matches!(unknown, ReadSideError::Unknown(_)), "{unknown:?}");
+}
+
+async fn a_pause_survives_a_restart_and_is_told_from_elsewhere(world: World) {
+    let email = Witness::new();
+    let inboxes = world.start([Inbox::new("email", email.clone())]).await;
+    let elsewhere = Inboxes::over(Arc::clone(&world.queue));
+    elsewhere.pause("email").await.unwrap();
+    inboxes.stop().await;
+    let inboxes = world.start([Inbox::new("email", email.clone())]).await;
+    world.append("issue-1", &["Opened"]).await;
+    idle(&inboxes).await;
+    assert_eq!(email.count(), 0);
+    elsewhere.resume("email").await.unwrap();
+    until("it goes on", || email.count() == 1).await;
+}
+
+async fn a_disabled_inbox_never_gets_what_came_meanwhile(world: World) {
+    let email = Witness::new();
+    let inboxes = world.start([Inbox::new("email", email.clone())]).await;
+    world.append("issue-1", &["Opened"]).await;
+    idle(&inboxes).await;
+    inboxes.disable("email").await.unwrap();
+    world.append("issue-1", &["Assigned"]).await;
+    idle(&inboxes).await;
+    inboxes.enable("email").await.unwrap();
+    world.append("issue-1", &["Closed"]).await;
+    idle(&inboxes).await;
+    assert_eq!(email.events(), ["issue-1@1 Opened", "issue-1@3 Closed"]);
+}
+
+async fn status_tells_how_inboxes_stand(world: World) {
+    let inboxes = world
+        .start([Inbox::new("email", Witness::failing(1)), Inbox::new("chat", Witness::new())])
+        .await;
+    let head = world.append("issue-1", &["Opened", "Closed"]).await;
+    idle(&inboxes).await;
+    inboxes.pause("chat").await.unwrap();
+    let status = inboxes.status().await.unwrap();
+    assert_eq!(status.iter().map(|one| one.inbox.as_str()).collect::<Vec<_>>(), ["chat", "email"]);
+    assert_eq!((status[0].state, status[1].state), (SubscriberState::Paused, SubscriberState::Running));
+    assert!(status.iter().all(|one| one.position == head && one.reader.is_some()), "{status:?}");
+    assert_eq!((status[1].retrying, status[1].waiting, status[1].dead), (1, 1, 0));
+    // Elsewhere, one that has nothing to do is not known to be an inbox.
+    let elsewhere = Inboxes::over(Arc::clone(&world.queue)).status().await.unwrap();
+    assert_eq!(elsewhere.len(), 1);
+}
+
+async fn waiting_ends_with_the_time_and_names_who_is_behind(world: World) {
+    let slow = Witness::new().taking(Duration::from_secs(3600));
+    let inboxes = world.start([Inbox::new("slow", slow), Inbox::new("quick", Witness::new())]).await;
+    let position = world.append("issue-1", &["Opened"]).await;
+    let error = inboxes.wait_for(position, Duration::from_millis(300)).await.unwrap_err();
+    let WaitError::TimedOut { behind, .. } = error else { panic!("{error:?}") };
+    assert_eq!(behind.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["slow"]);
+    let error = inboxes.wait_for(Position::new(1_000_000), Duration::ZERO).await.unwrap_err();
+    let WaitError::TimedOut { behind, .. } = error else { panic!("{error:?}") };
+    assert_eq!(behind.len(), 2);
+}
+
+async fn inboxes_with_the_same_name_do_not_start(world: World) {
+    let twice = [(), ()].map(|()| Inbox::new("email", Witness::new()));
+    let runner = twice.into_iter().fold(world.runner(), annals::inbox::InboxRunner::inbox);
+    let error = runner.start().await.unwrap_err();
+    assert!(matches!(error, StartError::Twice(_)), "{error:?}");
+}
+
+async fn what_is_stopped_finishes_what_it_makes_and_gives_back_the_rest(world: World) {
+    let slow = Witness::new().taking(Duration::from_millis(100));
+    let stuck = Witness::new().taking(Duration::from_secs(3600));
+    let define = |stuck: &Witness| {
+        [
+            Inbox::new("slow", slow.clone()).unordered().concurrency(2),
+            Inbox::new("stuck", stuck.clone()).unordered().concurrency(2),
+        ]
+    };
+    let runner = define(&stuck).into_iter().fold(world.runner(), annals::inbox::InboxRunner::inbox);
+    let inboxes = runner.grace(Duration::from_millis(400)).start().await.unwrap();
+    world.append("issue-1", &["Opened"; 4]).await;
+    until("they are being made", || slow.count() == 2 && stuck.count() == 2).await;
+    inboxes.stop().await;
+    assert_eq!(slow.count(), 2);
+    let queue = Inboxes::over(Arc::clone(&world.queue)).status().await.unwrap();
+    assert!(queue.iter().all(|one| one.taken == 0 && one.reader.is_none()), "{queue:?}");
+    // No lease has to run out, and what was given back was no attempt.
+    let free = Witness::new();
+    let inboxes = world.start(define(&free)).await;
+    idle(&inboxes).await;
+    assert_eq!((slow.count(), free.count()), (4, 4));
+    assert!(free.seen().iter().all(|seen| seen.attempt == 1), "{:?}", free.seen());
+}
