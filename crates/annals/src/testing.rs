@@ -59,6 +59,9 @@
 //! [Decisions](crate::Decision) are tested in the same way, with [`given_log`]. Events in older
 //! shapes, or of other programs, are given as they are stored, with [`given_stored`].
 //!
+//! Process managers are tested with [`given_process`]: when an event, a deadline or the outcome of a
+//! command, then events, commands and deadlines.
+//!
 //! What must hold whatever happens is an [`invariant`]; that events are read as they were written
 //! is what [`round_trips`] shows. Both try many cases and tell the smallest that fails.
 
@@ -67,6 +70,7 @@ mod failure;
 mod given;
 mod invariant;
 mod outcome;
+mod process;
 mod round_trip;
 mod stored;
 mod world;
@@ -74,5 +78,6 @@ mod world;
 pub use given::{Given, GivenLog, given, given_empty_log, given_log, given_nothing, given_stored};
 pub use invariant::{Sequences, Step, invariant};
 pub use outcome::Outcome;
+pub use process::{GivenProcess, Reacted, given_process};
 pub use round_trip::round_trips;
 pub use world::now;

@@ -75,7 +75,7 @@ impl Issued {
     pub(crate) fn about<A, C>(
         commands: &Commands,
         id: impl Into<A::Id>,
-        command: &C,
+        command: C,
     ) -> Result<Self, IssueError>
     where
         A: Aggregate,
@@ -133,9 +133,9 @@ impl Annals {
     ) -> Result<(), ReactError> {
         let known = commands.named(name).map_err(ReactError::permanent)?;
         let actor = by.metadata.get(Metadata::ACTOR);
-        let context = actor.into_iter().fold(Context::new(), |context, actor| {
-            context.with(Metadata::ACTOR, actor)
-        });
+        let context = actor
+            .into_iter()
+            .fold(Context::new(), |context, actor| context.with(Metadata::ACTOR, actor));
         let execute = (known.execute)(self, stream, command, command_id(by.id));
         let issued = by.id;
         let (entry, left_events) = match context.scope(execute).await {

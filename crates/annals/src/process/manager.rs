@@ -40,11 +40,8 @@ impl Annals {
             .category(Category::from_static(P::CATEGORY));
         let inputs = Query::from(types);
         let query = inputs.items().iter().cloned().chain([own]).collect();
-        let manager = Manager::<P> {
-            annals: self.clone(),
-            commands: P::commands(),
-            manager: PhantomData,
-        };
+        let manager =
+            Manager::<P> { annals: self.clone(), commands: P::commands(), manager: PhantomData };
         Inbox::new(P::NAME, manager)
             .accepts(Accepted { query, upcasters })
             .accepts_if(concerns::<P>)

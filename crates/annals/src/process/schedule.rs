@@ -92,7 +92,7 @@ impl Schedule {
         command: impl Command<A> + Serialize + 'static,
         schedule_id: impl Display,
     ) -> Result<(), ScheduleError> {
-        let issued = Issued::about(&self.commands, id, &command).map_err(ExecuteError::Refused)?;
+        let issued = Issued::about(&self.commands, id, command).map_err(ExecuteError::Refused)?;
         let stream = StreamId::of(SCHEDULE, &schedule_id)?;
         let entry = Entry::issuing(&issued, Some(due));
         let how = How { id: Some(format!("{SCHEDULE}/{schedule_id}")), ..How::default() };

@@ -10,7 +10,7 @@ use super::issued::{IssueError, Issued};
 use super::{Commands, ProcessManager};
 use crate::event::encode;
 use crate::execute::how::check_not_reserved;
-use crate::{Aggregate, Command};
+use crate::{Aggregate, Command, Event};
 
 /// What is to be done because of a trigger, in the order in which it is said. It is kept all at
 /// once, or not at all.
@@ -66,7 +66,7 @@ impl<P: ProcessManager> Steps<P> {
         id: impl Into<A::Id>,
         command: impl Command<A> + Serialize + 'static,
     ) {
-        match Issued::about(&self.commands, id, &command) {
+        match Issued::about(&self.commands, id, command) {
             Ok(issued) => self.steps.push(Step::Execute(issued)),
             Err(fault) => drop(self.fault.get_or_insert(fault)),
         }
@@ -94,30 +94,35 @@ impl<P: ProcessManager> Steps<P> {
         self.steps.push(Step::Finish);
     }
 
+    /// What was said, if it can be kept.
     #[cfg(feature = "testing")]
-    pub(crate) fn into_parts(self) -> (Vec<Step<P::Event>>, Option<IssueError>) {
-        (self.steps, self.fault)
+    pub(crate) fn checked(self) -> Result<Vec<Step<P::Event>>, IssueError> {
+        self.fault.map_or(Ok(()), Err)?;
+        for step in &self.steps {
+            step.encode(&self.stream)?;
+        }
+        Ok(self.steps)
     }
 
     /// The events that keep all of it.
     pub(super) fn into_events(self) -> Result<Vec<NewEvent>, IssueError> {
         let Self { stream, steps, fault, .. } = self;
         fault.map_or(Ok(()), Err)?;
-        steps.into_iter().map(|step| step.into_event(&stream)).collect()
+        steps.iter().map(|step| step.encode(&stream)).collect()
     }
 }
 
-impl<E: crate::Event> Step<E> {
-    fn into_event(self, stream: &StreamId) -> Result<NewEvent, IssueError> {
+impl<E: Event> Step<E> {
+    fn encode(&self, stream: &StreamId) -> Result<NewEvent, IssueError> {
         let entry = match self {
             Self::Record(event) => {
-                let (event, _) = encode(&event, stream)?;
+                let (event, _) = encode(event, stream)?;
                 check_not_reserved(&event)?;
                 return Ok(event);
             }
-            Self::Execute(issued) => Entry::issuing(&issued, None),
-            Self::Deadline { name, due } => Entry::DeadlineSet { name, due },
-            Self::Cancel { name } => Entry::DeadlineCancelled { name },
+            Self::Execute(issued) => Entry::issuing(issued, None),
+            Self::Deadline { name, due } => Entry::DeadlineSet { name: name.clone(), due: *due },
+            Self::Cancel { name } => Entry::DeadlineCancelled { name: name.clone() },
             Self::Finish => Entry::ProcessFinished {},
         };
         Ok(entry.encode())

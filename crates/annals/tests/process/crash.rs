@@ -88,7 +88,8 @@ async fn all_orders(place: &Place) {
 }
 
 async fn check(place: &Place, said: &str) {
-    let [one, two, three] = [place.order("1").await, place.order("2").await, place.order("3").await];
+    let [one, two, three] =
+        [place.order("1").await, place.order("2").await, place.order("3").await];
     assert_eq!((one.shipped, one.cancelled.len()), (1, 0), "{said}");
     assert_eq!((two.shipped, two.cancelled.len()), (0, 1), "{said}");
     assert_eq!((three.shipped, three.cancelled.len()), (0, 1), "{said}");

@@ -6,9 +6,7 @@ use std::time::Duration;
 use annals::process::{Commands, Steps, Trigger};
 use annals::{Aggregate, AnyId, Apply, Event, ProcessManager, RecordedEvent};
 
-use crate::shop::{
-    Order, OrderCommand, OrderEvent, PaymentEvent, Release, Reserve, Stock,
-};
+use crate::shop::{Order, OrderCommand, OrderEvent, PaymentEvent, Release, Reserve, Stock};
 
 /// How long a payment is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);

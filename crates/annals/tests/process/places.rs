@@ -131,8 +131,7 @@ impl Place {
     /// The types of the events of a process, in order, without `annals.`.
     pub(crate) async fn process(&self, order: &str) -> Vec<String> {
         let stream = StreamId::of("fulfilment", order).unwrap();
-        let events: Vec<RecordedEvent> =
-            self.log.read_to_end(Read::stream(stream)).await.unwrap();
+        let events: Vec<RecordedEvent> = self.log.read_to_end(Read::stream(stream)).await.unwrap();
         let name = |event: &RecordedEvent| event.event_type.as_str().replace("annals.", "");
         events.iter().map(name).collect()
     }

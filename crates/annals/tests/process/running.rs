@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use annals::{Metadata, Read, StreamId, EventStoreExt};
+use annals::{EventStoreExt, Metadata, Read, StreamId};
+use futures_util::StreamExt;
 
-use crate::fulfilment::PATIENCE;
+use crate::fulfilment::{Fulfilment, FulfilmentEvent, PATIENCE};
 use crate::places::{Place, count, in_each_place, is_in};
 
 in_each_place![
@@ -13,6 +14,8 @@ in_each_place![
     a_refused_command_is_compensated_for,
     what_is_left_of_a_process_when_it_has_stopped_goes_on_later,
     two_engines_execute_each_command_once,
+    a_queue_that_is_lost_repeats_nothing,
+    the_history_of_a_process_is_its_own_events,
 ];
 
 async fn an_order_that_is_paid_is_shipped(place: Place) {
@@ -127,4 +130,42 @@ async fn two_engines_execute_each_command_once(place: Place) {
     assert_eq!(place.left("apple").await, 1000 - 6 * 3);
     one.stop().await;
     other.stop().await;
+}
+
+async fn a_queue_that_is_lost_repeats_nothing(mut place: Place) {
+    place.stock("apple", 4).await;
+    let running = place.start().await;
+    for order in ["1", "2"] {
+        place.place(order, "apple", 3).await;
+        place.until_process(order, |events| events.len() >= 4).await;
+    }
+    place.until_finished("2").await;
+    place.pass(PATIENCE * 2);
+    place.until_finished("1").await;
+    running.wait_until_idle(Duration::from_secs(20)).await.unwrap();
+    running.stop().await;
+    let before = [place.process("1").await, place.process("2").await];
+    assert!(is_in(&before[1], "CommandRefused"), "{before:#?}");
+    // What was refused would not be any more.
+    place.stock("apple", 96).await;
+    place.queue = std::sync::Arc::new(annals::MemoryReadSide::new());
+    let running = place.start().await;
+    running.wait_until_idle(Duration::from_secs(20)).await.unwrap();
+    let dead = running.dead_letters(annals::SelectDeliveries::all(), 9).await.unwrap();
+    assert!(dead.is_empty(), "{dead:#?}");
+    assert_eq!([place.process("1").await, place.process("2").await], before);
+    assert_eq!(place.left("apple").await, 100);
+    running.stop().await;
+}
+
+async fn the_history_of_a_process_is_its_own_events(place: Place) {
+    place.stock("apple", 4).await;
+    let running = place.start().await;
+    place.place("1", "apple", 3).await;
+    place.until_process("1", |events| is_in(events, "StockReserved")).await;
+    let history = place.shop().history::<Fulfilment>("1");
+    let history: Vec<_> = history.map(|event| event.unwrap().event).collect().await;
+    let begun = FulfilmentEvent::Begun { item: "apple".into(), quantity: 3 };
+    assert_eq!(history, [begun, FulfilmentEvent::StockReserved]);
+    running.stop().await;
 }

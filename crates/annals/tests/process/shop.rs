@@ -117,7 +117,9 @@ impl Command<Order> for OrderCommand {
     fn decide(self, _: &Order) -> Result<Vec<OrderEvent>, Self::Error> {
         Ok(vec![match self {
             // What has no weight cannot be stored.
-            Self::Ship { weight } => OrderEvent::OrderShipped { weight: weight.unwrap_or(f64::NAN) },
+            Self::Ship { weight } => {
+                OrderEvent::OrderShipped { weight: weight.unwrap_or(f64::NAN) }
+            }
             Self::Cancel { why } => OrderEvent::OrderCancelled { why },
         }])
     }

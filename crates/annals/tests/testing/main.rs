@@ -3,9 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "what tests call is part of the test")]
 
 mod domain;
+#[path = "../process/fulfilment.rs"]
+mod fulfilment;
 mod invariants;
 mod log;
 mod one_aggregate;
+mod process;
+#[path = "../process/shop.rs"]
+mod shop;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
