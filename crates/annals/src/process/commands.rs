@@ -65,8 +65,8 @@ pub(super) enum Answer {
 
 /// Why there is no answer.
 pub(super) enum Failed {
-    /// Something else is recorded under its id; that it was settled before, perhaps.
-    IdTaken(ReactError),
+    /// Something else is recorded under its id.
+    IdTaken,
     Otherwise(ReactError),
 }
 
@@ -124,9 +124,7 @@ where
             Err(error) if is_refusal(&error) => {
                 Ok(Answer::Refused { code: error.code(), message: error.to_string() })
             }
-            Err(error @ ExecuteError::CommandId { .. }) => {
-                Err(Failed::IdTaken(ReactError::permanent(error)))
-            }
+            Err(ExecuteError::CommandId { .. }) => Err(Failed::IdTaken),
             Err(error) => Err(Failed::Otherwise(failed(error))),
         }
     })

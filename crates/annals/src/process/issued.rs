@@ -5,8 +5,8 @@ use std::convert::Infallible;
 
 use annals_core::error::Conflict;
 use annals_core::{
-    Append, AppendCondition, EventId, ExpectedVersion, InvalidName, Metadata, Read, RecordedEvent,
-    StreamId,
+    Append, AppendCondition, EventId, ExpectedVersion, InvalidName, Metadata, Position, Read,
+    RecordedEvent, StreamId,
 };
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -145,7 +145,10 @@ impl Annals {
             Ok(Answer::Refused { code, message }) => {
                 (Entry::CommandRefused { issued, code: code.to_owned(), message }, false)
             }
-            Err(Failed::IdTaken(error)) => return self.settled_before(issued, error).await,
+            Err(Failed::IdTaken) => match self.outcome_before(issued).await? {
+                Some(accepted) => (accepted, true),
+                None => return Ok(()),
+            },
             Err(Failed::Otherwise(error)) => return Err(error),
         };
         self.settle(&by.stream, issued, entry, left_events).await.map(drop).map_err(failed)
@@ -176,14 +179,15 @@ impl Annals {
         }
     }
 
-    /// Whether a command whose id is taken was settled; else that is an error.
-    async fn settled_before(&self, issued: EventId, error: ReactError) -> Result<(), ReactError> {
-        let left = self.store().read(Read::query(mark(issued)?.left()).limit(1));
-        let left: Vec<RecordedEvent> = left.try_collect().await?;
-        match left.first().map(Entry::of).transpose()?.flatten() {
-            Some(_) => Ok(()),
-            None => Err(error),
-        }
+    /// What came of a command whose id is taken: `None` when that is kept already. Nobody else can
+    /// have its id; so what was left under it are events of the command, executed when its type
+    /// still had another name in the program.
+    async fn outcome_before(&self, issued: EventId) -> Result<Option<Entry>, ReactError> {
+        let left: Vec<_> =
+            self.store().read(Read::query(mark(issued)?.left())).try_collect().await?;
+        let kept = left.first().map(Entry::of).transpose().map_err(ReactError::permanent)?;
+        let position = left.last().map_or(Position::START, |last| last.position);
+        Ok(kept.flatten().is_none().then_some(Entry::CommandAccepted { issued, position }))
     }
 }
 

@@ -103,6 +103,7 @@ impl<P: ProcessManager> GivenProcess<P> {
     /// # Panics
     /// When it cannot be stored, is none of the process manager's, or concerns no process. So do
     /// the others, when what they deliver or what comes of it cannot be stored.
+    #[expect(clippy::needless_pass_by_value, reason = "it is written where it is demanded")]
     #[track_caller]
     #[must_use = "nothing is tested until `then` says what should come of it"]
     pub fn when<E: Event + Debug>(self, event: E) -> Reacted<P> {
@@ -120,6 +121,7 @@ impl<P: ProcessManager> GivenProcess<P> {
     }
 
     /// This event of another aggregate concerns no process.
+    #[expect(clippy::needless_pass_by_value, reason = "it is written where it is demanded")]
     #[track_caller]
     pub fn when_unconcerned<E: Event + Debug>(self, event: E) {
         let when = format!("{event:?}");

@@ -18,7 +18,7 @@ async fn a_command_that_fails_for_good_is_a_dead_letter_until_it_is_skipped(plac
     let dead = until_dead(&running).await;
     assert_eq!(dead.event.event_type.as_str(), "annals.CommandIssued");
     let error = dead.last_error.unwrap();
-    assert!(error.contains("OrderShipped would be stored so that it cannot be read"), "{error}");
+    assert!(error.contains("Shipped would be stored so that it cannot be read"), "{error}");
     // Other processes do not notice.
     place.stock("apple", 10).await;
     place.place("2", "apple", 1).await;

@@ -62,7 +62,7 @@ impl ProcessManager for Fulfilment {
 
     fn process_id(event: &FulfilmentInput, _: &RecordedEvent) -> Option<AnyId> {
         match event {
-            FulfilmentInput::Order(OrderEvent::OrderPlaced { order, .. })
+            FulfilmentInput::Order(OrderEvent::Placed { order, .. })
             | FulfilmentInput::Payment(PaymentEvent::PaymentReceived { order }) => {
                 Some(order.into())
             }
@@ -73,7 +73,7 @@ impl ProcessManager for Fulfilment {
     fn react(&self, trigger: Trigger<'_, FulfilmentInput>, todo: &mut Steps<Self>) {
         match trigger {
             Trigger::Event { event: FulfilmentInput::Order(event), .. } => {
-                let OrderEvent::OrderPlaced { order, item, quantity } = event else { return };
+                let OrderEvent::Placed { order, item, quantity } = event else { return };
                 let (item, quantity) = (item.clone(), *quantity);
                 todo.record(FulfilmentEvent::Begun { item: item.clone(), quantity });
                 todo.execute::<Stock>(item, Reserve { order: order.clone(), quantity });

@@ -111,7 +111,7 @@ impl Place {
 
     pub(crate) async fn place(&self, order: &str, item: &str, quantity: u32) {
         let (item, id) = (item.to_owned(), order.to_owned());
-        let placed = OrderEvent::OrderPlaced { order: id, item, quantity };
+        let placed = OrderEvent::Placed { order: id, item, quantity };
         self.shop().record(placed).on(format!("order-{order}")).await.unwrap();
     }
 

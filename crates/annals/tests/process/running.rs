@@ -54,7 +54,7 @@ async fn all_belongs_together(place: &Place) {
     let read = |stream| place.log.read_to_end(Read::stream(StreamId::from_static(stream)));
     let placed = read("order-1").await.unwrap().remove(0);
     let shipped = read("order-1").await.unwrap().remove(1);
-    assert_eq!(shipped.event_type.as_str(), "OrderShipped");
+    assert_eq!(shipped.event_type.as_str(), "Shipped");
     assert_eq!(shipped.metadata.get(Metadata::ACTOR).unwrap(), "fulfilment");
     let reserved = read("stock-apple").await.unwrap().remove(1);
     assert_eq!(

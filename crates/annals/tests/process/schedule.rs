@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use annals::process::{Cancelled, Commands, Schedule};
-use annals::{Clock, Context, EventStoreExt, ExecuteError, Metadata, Read, StreamId, Timestamp};
+use annals::{
+    Clock, Command, Context, EventStoreExt, ExecuteError, Metadata, Read, StreamId, Timestamp,
+};
 
 use crate::places::{Place, SOON, in_each_place};
-use crate::shop::{Order, OrderCommand, Reserve, Stock};
+use crate::shop::{Order, OrderCommand, OrderEvent, Reserve, Stock};
 
 in_each_place![
     a_scheduled_command_is_executed_once_when_it_is_due,
@@ -14,6 +16,7 @@ in_each_place![
     a_command_that_was_executed_or_refused_cannot_be_cancelled,
     cancelling_in_the_instant_of_execution_tells_the_truth,
     an_id_stands_for_one_scheduled_command,
+    a_command_that_was_executed_under_an_older_name_of_its_type_is_not_executed_again,
 ];
 
 fn schedule(place: &Place) -> Schedule {
@@ -122,4 +125,30 @@ async fn an_id_stands_for_one_scheduled_command(place: Place) {
     assert_eq!(kept(&place, "cancel-1").await, ["CommandIssued"]);
     let other = schedule.at(due, "2", cancel(), "cancel-1").await.unwrap_err();
     assert!(matches!(other, ExecuteError::CommandId { .. }), "{other:?}");
+}
+
+async fn a_command_that_was_executed_under_an_older_name_of_its_type_is_not_executed_again(
+    place: Place,
+) {
+    #[derive(Clone)]
+    struct OlderName(OrderCommand);
+    impl Command<Order> for OlderName {
+        type Error = std::convert::Infallible;
+        fn decide(self, order: &Order) -> Result<Vec<OrderEvent>, Self::Error> {
+            self.0.decide(order)
+        }
+    }
+    let schedule = schedule(&place);
+    schedule.at(due(&place), "1", cancel(), "cancel-1").await.unwrap();
+    let stream = StreamId::from_static("annals.schedule-cancel-1");
+    let issued = place.log.read_to_end(Read::stream(stream)).await.unwrap().remove(0);
+    // An engine that has died before it could keep what came of it.
+    let (shop, id) = (place.shop(), format!("annals.issued/{}", issued.id));
+    shop.execute::<Order, _>("1", OlderName(cancel())).id(id).await.unwrap();
+    place.pass(Duration::from_secs(61));
+    let running = place.start_these([schedule.inbox()]).await;
+    until_settled(&place, "cancel-1").await;
+    assert_eq!(kept(&place, "cancel-1").await, ["CommandIssued", "CommandAccepted"]);
+    assert_eq!(place.order("1").await.cancelled.len(), 1);
+    running.stop().await;
 }

@@ -79,9 +79,9 @@ impl Command<Stock> for Release {
 
 #[derive(Clone, Debug, PartialEq, Event)]
 pub(crate) enum OrderEvent {
-    OrderPlaced { order: String, item: String, quantity: u32 },
-    OrderShipped { weight: f64 },
-    OrderCancelled { why: String },
+    Placed { order: String, item: String, quantity: u32 },
+    Shipped { weight: f64 },
+    Cancelled { why: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Event)]
@@ -99,9 +99,9 @@ pub(crate) struct Order {
 impl Apply<OrderEvent> for Order {
     fn apply(&mut self, event: OrderEvent) {
         match event {
-            OrderEvent::OrderPlaced { .. } => {}
-            OrderEvent::OrderShipped { .. } => self.shipped += 1,
-            OrderEvent::OrderCancelled { why } => self.cancelled.push(why),
+            OrderEvent::Placed { .. } => {}
+            OrderEvent::Shipped { .. } => self.shipped += 1,
+            OrderEvent::Cancelled { why } => self.cancelled.push(why),
         }
     }
 }
@@ -117,10 +117,8 @@ impl Command<Order> for OrderCommand {
     fn decide(self, _: &Order) -> Result<Vec<OrderEvent>, Self::Error> {
         Ok(vec![match self {
             // What has no weight cannot be stored.
-            Self::Ship { weight } => {
-                OrderEvent::OrderShipped { weight: weight.unwrap_or(f64::NAN) }
-            }
-            Self::Cancel { why } => OrderEvent::OrderCancelled { why },
+            Self::Ship { weight } => OrderEvent::Shipped { weight: weight.unwrap_or(f64::NAN) },
+            Self::Cancel { why } => OrderEvent::Cancelled { why },
         }])
     }
 }

@@ -1,12 +1,14 @@
 //! Given events of a process, when something is delivered: what passes, and what each `then` says
 //! else.
 
-use annals::testing::{Reacted, given_process, now};
+use annals::testing::{Reacted, given_nothing, given_process, now};
 
 use crate::failure;
 use crate::fulfilment::FulfilmentEvent::{Begun, NotPaidInTime, Paid, StockReserved};
 use crate::fulfilment::{Fulfilment, FulfilmentEvent, PATIENCE};
-use crate::shop::{Order, OrderCommand, OrderEvent, PaymentEvent, Release, Reserve, Stock};
+use crate::shop::{
+    AddStock, Order, OrderCommand, OrderEvent, PaymentEvent, Release, Reserve, Stock,
+};
 
 fn begun() -> FulfilmentEvent {
     Begun { item: "apple".into(), quantity: 3 }
@@ -22,12 +24,14 @@ fn cancel(why: &str) -> OrderCommand {
 
 /// An order was placed.
 fn placed() -> Reacted<Fulfilment> {
-    let event = OrderEvent::OrderPlaced { order: "7".into(), item: "apple".into(), quantity: 3 };
+    let event = OrderEvent::Placed { order: "7".into(), item: "apple".into(), quantity: 3 };
     given_process::<Fulfilment>([]).when(event)
 }
 
 #[test]
 fn what_is_so_passes() {
+    let stocked = given_nothing::<Stock>().when(AddStock { quantity: 3 });
+    stocked.then_state(|stock| assert_eq!(stock.left, 3));
     placed()
         .then_records([begun()])
         .then_executes::<Stock>("apple", reserve())
@@ -59,8 +63,7 @@ fn what_is_so_passes() {
         .when_accepted::<Order>("1", cancel("why not"))
         .then_finishes()
         .then_nothing_else();
-    given_process::<Fulfilment>([])
-        .when_unconcerned(OrderEvent::OrderCancelled { why: String::new() });
+    given_process::<Fulfilment>([]).when_unconcerned(OrderEvent::Cancelled { why: String::new() });
 }
 
 #[test]
@@ -78,9 +81,7 @@ fn what_is_not_so_says_so() {
         (failure(|| placed().then_finishes()), "expected was finishing"),
         (failure(|| placed().then_records([begun()]).then_nothing_else()), "sets the deadline"),
         (
-            failure(|| {
-                given_process::<Fulfilment>([]).when(OrderEvent::OrderShipped { weight: 1.0 })
-            }),
+            failure(|| given_process::<Fulfilment>([]).when(OrderEvent::Shipped { weight: 1.0 })),
             "was expected to concern a process",
         ),
         (
