@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use crate::aggregate::stream_of;
 use crate::error::LoadError;
 use crate::event::decode;
+use crate::process::is_kept;
 use crate::standing::Marker;
 use crate::{Aggregate, Annals};
 
@@ -46,8 +47,12 @@ impl Annals {
     }
 }
 
-/// What a stored event says; several when it has been split, none when it is about the stream.
+/// What a stored event says; several when it has been split, none when it is about the stream or
+/// the process.
 fn recorded<A: Aggregate>(stored: &RecordedEvent) -> Vec<Result<Recorded<A::Event>, LoadError>> {
+    if is_kept(stored.event_type.as_str()) {
+        return vec![];
+    }
     let decoded = match Marker::of(stored) {
         Ok(None) => decode::<A::Event>(stored, A::UNKNOWN),
         Ok(Some(_)) => return vec![],

@@ -124,6 +124,7 @@ mod handle;
 mod history;
 pub mod inbox;
 mod load;
+pub mod process;
 mod projection;
 mod reactor;
 mod reading;
@@ -162,6 +163,7 @@ pub use handle::Annals;
 pub use history::{History, Recorded};
 pub use inbox::{Dispatcher, Inbox, Inboxes, RunningInboxes};
 pub use load::{AsOf, Loaded};
+pub use process::ProcessManager;
 pub use projection::{
     GenerationProgress, Keys, Lag, Live, OnPoison, Projecting, Projection, ProjectionState,
     ProjectionStatus, ReadModel, Rebuild, RebuildError, RunningProjection, Sink, Sinking,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::aggregate::stream_of;
 use crate::error::{DecodeError, LoadError};
 use crate::event::decode;
+use crate::process::is_kept;
 use crate::snapshot::Tail;
 use crate::standing::Marker;
 use crate::{Aggregate, Annals, NotOpen, Standing};
@@ -344,6 +345,9 @@ impl<A: Aggregate> Loaded<A> {
     }
 
     fn apply(&mut self, stored: &RecordedEvent, folding: &mut Folding) {
+        if is_kept(stored.event_type.as_str()) {
+            return;
+        }
         match decode::<A::Event>(stored, A::UNKNOWN) {
             Ok(events) => events.for_each(|event| self.state.apply(event)),
             Err(error) => drop(folding.undecodable.get_or_insert(error)),

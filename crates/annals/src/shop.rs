@@ -8,3 +8,6 @@ pub mod orders {}
 
 #[doc = include_str!("docs/addresses.md")]
 pub mod addresses {}
+
+#[doc = include_str!("docs/fulfilment.md")]
+pub mod fulfilment {}

@@ -62,6 +62,9 @@
 //! Projections are tested with [`project`]: given events, then rows. Inboxes are tested with
 //! [`deliver`]: given events, then deliveries, attempts and dead letters, with time under control.
 //!
+//! Process managers are tested with [`given_process`]: when an event, a deadline or the outcome of a
+//! command, then events, commands and deadlines.
+//!
 //! What must hold whatever happens is an [`invariant`]; that events are read as they were written
 //! is what [`round_trips`] shows. Both try many cases and tell the smallest that fails.
 
@@ -71,6 +74,7 @@ mod failure;
 mod given;
 mod invariant;
 mod outcome;
+mod process;
 mod reacting;
 mod round_trip;
 mod stored;
@@ -80,6 +84,7 @@ pub use derived::{Projected, project};
 pub use given::{Given, GivenLog, given, given_empty_log, given_log, given_nothing, given_stored};
 pub use invariant::{Sequences, Step, invariant};
 pub use outcome::Outcome;
+pub use process::{GivenProcess, Reacted, given_process};
 pub use reacting::{Delivered, deliver};
 pub use round_trip::round_trips;
 pub use world::now;

@@ -267,8 +267,8 @@ impl fmt::Debug for Inbox {
 /// What an inbox [accepts](Inbox::accepts): made of a [`Query`], or of [`EventTypes`].
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    query: Query,
-    upcasters: Upcasters,
+    pub(crate) query: Query,
+    pub(crate) upcasters: Upcasters,
 }
 
 impl From<Query> for Accepted {

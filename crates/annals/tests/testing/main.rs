@@ -4,9 +4,14 @@
 
 mod derived;
 mod domain;
+#[path = "../process/fulfilment.rs"]
+mod fulfilment;
 mod invariants;
 mod log;
 mod one_aggregate;
+mod process;
+#[path = "../process/shop.rs"]
+mod shop;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
