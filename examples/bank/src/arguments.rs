@@ -1,5 +1,6 @@
 //! What can be typed after `bank`. The work itself is in [`teller`](crate::teller).
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -51,6 +52,21 @@ pub(crate) enum Action {
         #[arg(long)]
         owner: String,
     },
+    /// Make all statements anew from the log, beside those that are read.
+    Rebuild {
+        #[command(flatten)]
+        files: Files,
+        /// At most so many events per second, so that others get their share of the machine.
+        #[arg(long, value_name = "EVENTS")]
+        pace: Option<NonZeroU32>,
+    },
+    /// Show every movement of an account with the balance after it, from the table of statements.
+    Statement {
+        /// The account's name, like ACC_123.
+        account: String,
+        #[command(flatten)]
+        files: Files,
+    },
     /// Take money out of an account.
     Withdraw {
         #[command(flatten)]
@@ -61,11 +77,18 @@ pub(crate) enum Action {
     },
 }
 
-/// What every command needs.
+/// What every command about an account needs.
 #[derive(Debug, Args)]
 pub(crate) struct Desk {
     /// The account's name, like ACC_123.
     pub(crate) account: String,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// What every command needs.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
     /// Where the bank is: sqlite:PATH, or memory: for one that is gone in the end.
     #[arg(long, env = "BANK_STORE", default_value = "sqlite:bank.db")]
     pub(crate) store: Location,
@@ -84,18 +107,6 @@ pub(crate) struct Then {
     /// After so many events.
     #[arg(long, value_name = "N")]
     pub(crate) version: Option<u64>,
-}
-
-impl Action {
-    pub(crate) fn desk(&self) -> &Desk {
-        match self {
-            Self::Balance { desk, .. }
-            | Self::Deposit { desk, .. }
-            | Self::History { desk }
-            | Self::Open { desk, .. }
-            | Self::Withdraw { desk, .. } => desk,
-        }
-    }
 }
 
 /// What `--store` names.

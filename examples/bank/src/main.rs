@@ -1,6 +1,7 @@
 //! The bank at the command line.
 
 mod arguments;
+mod bookkeeper;
 mod story;
 mod teller;
 

@@ -1,6 +1,7 @@
 //! Does what was typed: one command, one question, or one history.
 
 use std::io::{self, Write};
+use std::num::NonZeroU32;
 
 use annals::{
     Annals, AsOf, ExecuteError, LoadError, MemoryStore, Recorded, SqliteStore, Version, sqlite,
@@ -12,6 +13,7 @@ use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 use crate::arguments::{Action, Desk, Location, Then};
+use crate::bookkeeper::{self, Unstated};
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -21,44 +23,48 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
+    Statement(#[from] Unstated),
+    #[error(transparent)]
     Open(#[from] sqlite::OpenError),
     #[error("cannot write to stdout")]
     Write(#[from] io::Error),
 }
 
 pub(crate) async fn serve(action: Action, out: &mut impl Write) -> Result<(), Failure> {
-    let bank = open(&action.desk().store)?;
     match action {
-        Action::Balance { desk, then } => balance(&bank, &desk, then, out).await,
-        Action::History { desk } => history(&bank, &desk, out).await,
+        Action::Balance { desk, then } => balance(&open(&desk)?, &desk, then, out).await,
+        Action::History { desk } => history(&open(&desk)?, &desk, out).await,
         Action::Deposit { desk, amount } => {
             let amount = amount.0;
-            execute(&bank, &desk, AccountCommand::Deposit { amount }, out).await
+            execute(&desk, AccountCommand::Deposit { amount }, out).await
         }
-        Action::Open { desk, owner } => {
-            execute(&bank, &desk, AccountCommand::Open { owner }, out).await
+        Action::Open { desk, owner } => execute(&desk, AccountCommand::Open { owner }, out).await,
+        Action::Rebuild { files, pace } => {
+            Ok(bookkeeper::rebuild(&files, pace.map(NonZeroU32::get), out).await?)
+        }
+        Action::Statement { account, files } => {
+            Ok(bookkeeper::statement(&files, &account, out).await?)
         }
         Action::Withdraw { desk, amount } => {
             let amount = amount.0;
-            execute(&bank, &desk, AccountCommand::Withdraw { amount }, out).await
+            execute(&desk, AccountCommand::Withdraw { amount }, out).await
         }
     }
 }
 
-fn open(location: &Location) -> Result<Annals, sqlite::OpenError> {
-    Ok(match location {
+fn open(desk: &Desk) -> Result<Annals, sqlite::OpenError> {
+    Ok(match &desk.files.store {
         Location::Memory => Annals::new(MemoryStore::new()),
         Location::Sqlite(path) => Annals::new(SqliteStore::open(path)?),
     })
 }
 
 async fn execute(
-    bank: &Annals,
     desk: &Desk,
     command: AccountCommand,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let receipt = bank.execute(&desk.account, command).await?;
+    let receipt = open(desk)?.execute(&desk.account, command).await?;
     show_balance(desk, &receipt.state, receipt.version, out)
 }
 
@@ -81,7 +87,7 @@ fn show_balance(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let name = &desk.account;
-    if desk.json {
+    if desk.files.json {
         let balance = account.balance;
         writeln!(out, "{}", json!({ "account": name, "balance": balance, "version": version }))?;
         return Ok(());
@@ -96,7 +102,7 @@ fn show_balance(
 async fn history(bank: &Annals, desk: &Desk, out: &mut impl Write) -> Result<(), Failure> {
     let mut history = bank.history::<Account>(&desk.account);
     while let Some(past) = history.try_next().await? {
-        if desk.json {
+        if desk.files.json {
             writeln!(out, "{}", as_json(&past))?;
         } else {
             writeln!(out, "{}", as_line(&past))?;

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const AFTER_HELP: &str = "\
 Without a command it serves HTTP, with a small demo stock, and prints what to try. Ctrl-C or \
 SIGTERM lets requests finish and stops it.
+
+SHOP_ELASTICSEARCH_KEY is the API key for --elasticsearch, when the cluster wants one.
 
 Exit codes: 0 stopped or done, 1 failed, 2 wrong usage. SHOP_LOG=debug logs what it does.";
 
@@ -28,6 +30,10 @@ pub(crate) struct Arguments {
         default_value = "sqlite:shop.db"
     )]
     pub(crate) store: Location,
+    /// Keep the catalogue in the cluster of Elasticsearch or OpenSearch at this URL, instead of a
+    /// file beside the shop's.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) elasticsearch: Option<String>,
     /// Where to listen, on loopback; port 0 takes a free one and prints it.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:3100", value_parser = loopback)]
     pub(crate) listen: SocketAddr,
@@ -38,6 +44,11 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Action {
+    /// List the balances of all accounts, brought up to date from where they were.
+    Balances,
+    /// Make what is derived from the log anew, beside what is read; go on with it if it was
+    /// interrupted.
+    Rebuild(Anew),
     /// Load the demo, a stock and customers with addresses of the first shape, and end.
     Seed,
     /// Fold every item from its first event, and keep a snapshot of it anew.
@@ -48,6 +59,28 @@ pub(crate) enum Action {
         #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=1_000))]
         tasks: u32,
     },
+}
+
+/// What is rebuilt, and how.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Anew {
+    /// The balances of all accounts, or the products of the catalogue.
+    pub(crate) part: Rebuilt,
+    /// Only from what came after this position: balances are then what was moved since.
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) after: Option<u64>,
+    /// In so many parts, which work at the same time; as many as before unless said.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) partitions: Option<u32>,
+    /// At most so many events per second in each part, so that others get their share.
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pace: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Rebuilt {
+    Balances,
+    Products,
 }
 
 /// What `--store` names.

@@ -1,4 +1,4 @@
-//! What the shop begins with: a small stock, and customers from before the addresses had their
+//! What the shop begins with: a small stock and its catalogue, and customers from before the addresses had their
 //! present shape.
 
 use annals::{
@@ -10,10 +10,15 @@ use serde_json::value::RawValue;
 
 use crate::item::{InventoryItem, Restock, SetPrice};
 use crate::naming::Sku;
+use crate::product::{Offer, Product};
 use crate::shop::Shop;
 
-/// What is called how, costs how many cents, and is there how often.
-const STOCK: [(&str, u64, u64); 3] = [("TEA", 450, 40), ("CUP", 1_200, 6), ("POT", 3_500, 2)];
+/// What is ordered by what, is called how, costs how many cents, and is there how often.
+const STOCK: [(&str, &str, u64, u64); 3] = [
+    ("TEA", "Green tea, 100 g", 450, 40),
+    ("CUP", "Tea cup, blue", 1_200, 6),
+    ("POT", "Tea pot, blue", 3_500, 2),
+];
 
 /// A line is an event, as `annals append --from` reads them.
 const OLD_ADDRESSES: &str = include_str!("../fixtures/addresses-v1.jsonl");
@@ -22,8 +27,8 @@ const OLD_ADDRESSES: &str = include_str!("../fixtures/addresses-v1.jsonl");
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotLoaded {
-    /// The stock was not recorded.
-    #[error("cannot record the demo's stock")]
+    /// The stock or the catalogue was not recorded.
+    #[error("cannot record the demo's stock and catalogue")]
     Stock(#[from] BatchError),
     /// A line of the old events is not one.
     #[error("cannot read the demo's old events")]
@@ -40,13 +45,19 @@ pub enum NotLoaded {
 pub async fn load(shop: &Shop) -> Result<(), NotLoaded> {
     // No request has this id: theirs have no spaces.
     let mut stock = shop.annals().batch().id("demo stock");
-    for (sku, price, quantity) in STOCK {
+    for (sku, _, price, quantity) in STOCK {
         let sku = Sku::from(sku);
         stock = stock
             .execute::<InventoryItem, _>(sku.clone(), SetPrice { sku: sku.clone(), price })
             .execute::<InventoryItem, _>(sku, Restock { quantity });
     }
     stock.await?;
+    let mut catalogue = shop.annals().batch().id("demo catalogue");
+    for (sku, name, price, _) in STOCK {
+        let (sku, name) = (Sku::from(sku), name.to_owned());
+        catalogue = catalogue.execute::<Product, _>(sku.clone(), Offer { sku, name, price });
+    }
+    catalogue.await?;
     for line in OLD_ADDRESSES.lines() {
         let (stream, event) = old_event(line)?;
         shop.annals().store().append_to(stream, ExpectedVersion::Any, [event]).await?;

@@ -1,17 +1,20 @@
 //! The routes, and what all of them have in common.
 
+mod accounts;
+mod after;
 mod caller;
 mod customers;
 mod invoices;
 mod items;
 mod orders;
 mod problem;
+mod products;
 mod request;
 mod shown;
 
 use annals::{Aggregate, Command};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, FromRef, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +23,7 @@ use serde::Serialize;
 
 use self::caller::Key;
 use self::problem::{Problem, Told};
+use crate::derived::Derived;
 use crate::shop::Shop;
 
 /// The most bytes of a request's body.
@@ -27,10 +31,32 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 const ROUTES: &str = "there are PUT /items/SKU, POST /items/SKU/restock, POST /orders, \
                       POST /orders/ID/invoice, POST /invoices/ID/payments, \
-                      POST /invoices/ID/credits, PUT /customers/ID/address, and GET of /items/SKU, \
-                      /orders/ID, /invoices/ID, /customers/ID, each also with /history";
+                      POST /invoices/ID/credits, PUT /customers/ID/address, \
+                      PUT and DELETE /products/SKU, POST /accounts/ID/deposits, \
+                      POST /accounts/ID/withdrawals, and GET of /items/SKU, /orders/ID, \
+                      /invoices/ID, /customers/ID, /products/SKU, /accounts/ID, each also with \
+                      /history, GET /products?search=WORDS and GET /balances";
 
-pub(crate) fn router(shop: Shop) -> Router {
+/// What the handlers need; each takes what it asks for.
+#[derive(Clone, Debug)]
+struct Served {
+    shop: Shop,
+    derived: Derived,
+}
+
+impl FromRef<Served> for Shop {
+    fn from_ref(served: &Served) -> Self {
+        served.shop.clone()
+    }
+}
+
+impl FromRef<Served> for Derived {
+    fn from_ref(served: &Served) -> Self {
+        served.derived.clone()
+    }
+}
+
+pub(crate) fn router(shop: Shop, derived: Derived) -> Router {
     Router::new()
         .route("/items/{sku}", get(items::show).put(items::price))
         .route("/items/{sku}/restock", post(items::restock))
@@ -46,12 +72,20 @@ pub(crate) fn router(shop: Shop) -> Router {
         .route("/customers/{id}", get(customers::show))
         .route("/customers/{id}/address", put(customers::update_address))
         .route("/customers/{id}/history", get(customers::history))
+        .route("/products", get(products::search))
+        .route("/products/{sku}", get(products::show).put(products::offer).delete(products::remove))
+        .route("/products/{sku}/history", get(products::history))
+        .route("/accounts/{id}", get(accounts::show))
+        .route("/accounts/{id}/deposits", post(accounts::deposit))
+        .route("/accounts/{id}/withdrawals", post(accounts::withdraw))
+        .route("/accounts/{id}/history", get(accounts::history))
+        .route("/balances", get(accounts::balances))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(caller::attach))
         .layer(from_fn(only_loopback_hosts))
-        .with_state(shop)
+        .with_state(Served { shop, derived })
 }
 
 /// Executes a command under the caller's key, if there is one, and shows what came of it.

@@ -1,6 +1,7 @@
 //! The shop over HTTP.
 
 mod arguments;
+mod deriving;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use annals::sqlite::OpenError;
 use annals::{Rebuilt, SnapshotsError};
 use clap::Parser;
 use shop::demo::{self, NotLoaded};
+use shop::derived::Pace;
 use shop::serve::serve;
 use shop::shop::Shop;
 use shop::storm::{NotStormed, storm};
@@ -21,6 +23,7 @@ use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Action, Arguments, Location};
+use crate::deriving::{Deriving, Underived};
 
 /// How long the file has to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
@@ -28,6 +31,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// Why it did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 enum Undone {
+    #[error(transparent)]
+    Derived(#[from] Underived),
     #[error("cannot listen on {0}; choose another with --listen, port 0 takes a free one")]
     Listen(SocketAddr, #[source] io::Error),
     #[error("cannot open the shop in {0}")]
@@ -67,15 +72,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Undone> {
-    let Arguments { action, store, listen, empty } = arguments;
+    let Arguments { action, store, elasticsearch, listen, empty } = arguments;
     let shop = match &store {
         Location::Memory => Shop::in_memory(),
         Location::Sqlite(path) => {
             Shop::in_file(path).map_err(|error| Undone::Open(store.clone(), error))?
         }
     };
+    let deriving = Deriving { shop: &shop, store: &store, elasticsearch };
     let done = match action {
-        None => run_server(&shop, &store, listen, empty).await,
+        None => run_server(&deriving, listen, empty).await,
+        Some(Action::Balances) => Ok(deriving.list_balances().await?),
+        Some(Action::Rebuild(anew)) => Ok(deriving.rebuild(anew).await?),
         Some(Action::Seed) => demo::load(&shop).await.map_err(Undone::from),
         Some(Action::Snapshots) => run_snapshots(&shop).await,
         Some(Action::Storm { tasks }) => run_storm(&shop, tasks).await,
@@ -87,19 +95,24 @@ async fn run(arguments: Arguments) -> Result<(), Undone> {
 }
 
 async fn run_server(
-    shop: &Shop,
-    store: &Location,
+    deriving: &Deriving<'_>,
     listen: SocketAddr,
     empty: bool,
 ) -> Result<(), Undone> {
+    let Deriving { shop, store, .. } = deriving;
     let refused = |error| Undone::Listen(listen, error);
     let listener = TcpListener::bind(listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     if !empty {
         demo::load(shop).await?;
     }
+    let derived = deriving.start(Pace::default())?;
     note(&welcome(store, address));
-    serve(listener, shop.clone(), stop()).await.map_err(Undone::Serve)?;
+    let served = serve(listener, (*shop).clone(), derived.clone(), stop()).await;
+    if timeout(CLOSE_PATIENCE, derived.stop()).await.is_err() {
+        note("what is derived did not stop in time; it goes on where it was");
+    }
+    served.map_err(Undone::Serve)?;
     note("stopped; everything acknowledged is stored");
     Ok(())
 }
@@ -145,6 +158,10 @@ The past, and what happened since:
   curl http://{address}/items/TEA/history
 An address that was recorded in an older shape:
   curl http://{address}/customers/ada
+A product for the catalogue, and what is found in it:
+  curl -X PUT http://{address}/products/CAN -H content-type:application/json \
+    -d '{{"name":"Tea caddy, blue","price":1800}}'
+  curl 'http://{address}/products?search=blue+tea'
 Ctrl-C stops it."#
     )
 }

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::derived::Derived;
 use crate::http::router;
 use crate::shop::Shop;
 
@@ -15,13 +16,14 @@ use crate::shop::Shop;
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves the shop to everyone who connects, until `stop` completes; then lets requests
-/// finish for some seconds. Closing it is its owner's.
+/// finish for some seconds. Closing it, and what is derived from it, is its owner's.
 ///
 /// # Errors
 /// When nobody can connect any more.
 pub async fn serve(
     listener: TcpListener,
     shop: Shop,
+    derived: Derived,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (told, stopping) = oneshot::channel();
@@ -30,7 +32,7 @@ pub async fn serve(
         // Whoever waits for it has ended when nobody hears it.
         let _ = told.send(());
     };
-    let routes = router(shop).into_make_service_with_connect_info::<SocketAddr>();
+    let routes = router(shop, derived).into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, routes).with_graceful_shutdown(told_to_stop);
     let out_of_patience = async {
         let _ = stopping.await;

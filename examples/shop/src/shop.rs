@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use annals::sqlite::OpenError;
 use annals::{
-    Annals, BatchError, Clock, EventId, EventStore, ExecuteError, LoadError, Loaded,
+    Annals, BatchError, Batched, Clock, EventId, EventStore, ExecuteError, LoadError, Loaded,
     MemorySnapshots, MemoryStore, Rebuilt, Receipt, RetryPolicy, SnapshotPolicy, SnapshotStore,
     SnapshotsError, SqliteStore, StreamId, SystemClock, Timestamp, Version,
 };
 use sha2::{Digest, Sha256};
 
 use crate::invoice::{InvoiceRefusal, IssueInvoice};
-use crate::item::InventoryItem;
+use crate::item::{InventoryItem, SetPrice};
 use crate::order::{CreateOrder, Order};
+use crate::product::{Offer, Product};
 
 /// How often something is decided while others are faster: dozens may want the same item.
 const ATTEMPTS_MAX: u32 = 100;
@@ -158,6 +159,22 @@ impl Shop {
             return Err(NotPlaced::KeyUsed);
         }
         Ok(Placed { id, order: recorded, receipt, repeated: placed.repeated })
+    }
+
+    /// Puts a product into the catalogue, or offers it for another price, which its item then
+    /// costs; does both or neither.
+    ///
+    /// # Errors
+    /// [`BatchError`].
+    pub async fn offer(&self, offer: Offer, key: Option<&str>) -> Result<Batched, BatchError> {
+        let sku = offer.sku.clone();
+        let set_price = SetPrice { sku: sku.clone(), price: offer.price };
+        let batch = self.annals.batch().execute::<Product, _>(sku.clone(), offer);
+        let mut batch = batch.execute::<InventoryItem, _>(sku, set_price);
+        if let Some(key) = key {
+            batch = batch.id(key);
+        }
+        batch.await
     }
 
     /// Issues the invoice for an order, unless it has one.

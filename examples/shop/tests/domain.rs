@@ -6,17 +6,22 @@ use annals::testing::{
 use annals::{Command, Context, FieldErrors};
 use proptest::prelude::*;
 use serde_json::json;
+use shop::account::AccountEvent::{FundsDeposited, FundsWithdrawn};
+use shop::account::AccountRefusal::{InsufficientFunds, TooMuch};
+use shop::account::{Account, Deposit, Withdraw};
 use shop::customer::CustomerEvent::AddressUpdated;
 use shop::customer::{Address, Customer, UpdateAddress};
 use shop::invoice::InvoiceEvent::{InvoiceCredited, InvoiceIssued, InvoicePaid};
 use shop::invoice::InvoiceRefusal::{MoreThanDue, MoreThanInvoiced};
-use shop::invoice::{Credit, Invoice, InvoiceEvent, InvoiceRefusal, IssueInvoice, Pay};
+use shop::invoice::{AMOUNT_MAX, Credit, Invoice, InvoiceEvent, InvoiceRefusal, IssueInvoice, Pay};
 use shop::item::ItemEvent::{ItemPriced, ItemRestocked, ItemTaken};
 use shop::item::ItemRefusal::{NotEnough, NotFound, PriceChanged, TooMany};
 use shop::item::{InventoryItem, ItemEvent, ItemRefusal, Restock, SetPrice, Take};
 use shop::naming::Sku;
 use shop::order::OrderEvent::OrderCreated;
 use shop::order::{CreateOrder, Order, OrderEvent, OrderItem, OrderRefusal, WantedItem};
+use shop::product::ProductEvent::{ProductAdded, ProductPriceChanged, ProductRemoved};
+use shop::product::{Offer, Product, ProductRefusal, Remove};
 
 fn priced(price: u64) -> ItemEvent {
     ItemPriced { price }
@@ -257,7 +262,51 @@ fn nobody_pays_more_than_is_due_nor_gets_more_back_than_was_invoiced() {
 }
 
 #[test]
+fn nobody_takes_more_out_of_an_account_than_is_in_it() {
+    let account = || {
+        let deposited = FundsDeposited { amount: 100 };
+        given::<Account>([deposited, FundsWithdrawn { amount: 40 }])
+    };
+    account().when(Withdraw { amount: 60 }).then([FundsWithdrawn { amount: 60 }]);
+    account().when(Withdraw { amount: 61 }).then_refused(InsufficientFunds { balance: 60 });
+    let most = AMOUNT_MAX - 60;
+    account().when(Deposit { amount: most }).then([FundsDeposited { amount: most }]);
+    account().when(Deposit { amount: most + 1 }).then_refused(TooMuch);
+    account().when(Deposit::default()).then_invalid(["amount"]);
+    account().when(Withdraw::default()).then_invalid(["amount"]);
+}
+
+#[test]
+fn a_product_is_added_offered_for_less_and_removed() {
+    let sku = || Sku::from("TEA");
+    let offer = |name: &str, price| Offer { sku: sku(), name: name.into(), price };
+    let added = || ProductAdded { product_id: sku(), name: "Tea".into(), price: 450 };
+    given_nothing::<Product>().when(offer("Tea", 450)).then([added()]);
+    given_nothing::<Product>().when(offer("", 0)).then_invalid(["name", "price"]);
+    given_nothing::<Product>().when(Remove { sku: sku() }).then_refused(ProductRefusal::NotFound);
+
+    let product = || given::<Product>([added()]);
+    let changed = ProductPriceChanged { product_id: sku(), new_price: 400 };
+    product().when(offer("Tea", 400)).then([changed]);
+    product().when(offer("Tea", 450)).then_nothing();
+    let other = ProductRefusal::OtherName { name: "Tea".into() };
+    product().when(offer("Chai", 450)).then_refused(other);
+    product().when(Remove { sku: sku() }).then([ProductRemoved { product_id: sku() }]);
+    let again = [added(), ProductRemoved { product_id: sku() }];
+    given::<Product>(again).when(offer("Tea", 450)).then([added()]);
+}
+
+#[test]
 fn events_are_read_as_they_were_written() {
+    round_trips((any::<bool>(), any::<u64>()).prop_map(|(comes_in, amount)| match comes_in {
+        true => FundsDeposited { amount },
+        false => FundsWithdrawn { amount },
+    }));
+    round_trips(any::<(String, String, u64)>().prop_map(|(sku, name, price)| ProductAdded {
+        product_id: sku.into(),
+        name,
+        price,
+    }));
     let items = (any::<String>(), any::<u64>(), any::<u64>())
         .prop_map(|(sku, quantity, price)| OrderItem { sku: sku.into(), quantity, price });
     let items = proptest::collection::vec(items, 0..4);

@@ -69,8 +69,11 @@ const ARROWS: &[Arrows] = &[
 ];
 
 /// What an example may know.
-const EXAMPLE: Arrows =
-    Arrows { from: "an example", to: &["annals"], tests_to: &["annals-scratch"] };
+const EXAMPLE: Arrows = Arrows {
+    from: "an example",
+    to: &["annals", "annals-feed", "annals-rules", "annals-search", "annals-webhooks"],
+    tests_to: &["annals-scratch"],
+};
 
 /// The backends, which the framework names only behind a feature.
 const BACKENDS: &[&str] = &["annals-postgres", "annals-sqlite"];

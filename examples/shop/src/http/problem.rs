@@ -3,14 +3,18 @@
 use std::convert::Infallible;
 use std::error::Error;
 
-use annals::{AppendError, BatchError, ExecuteError, FieldErrors, ReadError};
+use annals::{AppendError, BatchError, ExecuteError, FieldErrors, ReadError, WaitError};
+use annals_search::SearchError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::account::AccountRefusal;
+use crate::derived::NotDerived;
 use crate::invoice::InvoiceRefusal;
 use crate::item::ItemRefusal;
 use crate::order::OrderRefusal;
+use crate::product::ProductRefusal;
 use crate::shop::NotPlaced;
 
 /// Why a request is not done.
@@ -32,6 +36,24 @@ pub(super) trait Told: Error {
     /// Which field of one of an order's items it is about.
     fn field(&self) -> &'static str {
         ""
+    }
+}
+
+impl Told for AccountRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::InsufficientFunds { .. } => "insufficient_funds",
+            Self::TooMuch => "too_much",
+        }
+    }
+}
+
+impl Told for ProductRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::OtherName { .. } => "other_name",
+        }
     }
 }
 
@@ -113,7 +135,7 @@ impl Problem {
     }
 
     /// Why something was not executed, refusals of the domain apart.
-    fn of_any<E: Error>(error: ExecuteError<E>) -> Self {
+    pub(super) fn of_any<E: Error>(error: ExecuteError<E>) -> Self {
         match error {
             ExecuteError::Invalid(errors) => Self::invalid(errors),
             ExecuteError::Denied(denied) => {
@@ -182,6 +204,24 @@ impl From<NotPlaced> for Problem {
                 Self { errors, ..Self::new(StatusCode::CONFLICT, "refused", detail) }
             }
             NotPlaced::Batch(BatchError { error, .. }) => Self::of_any(error),
+        }
+    }
+}
+
+impl From<NotDerived> for Problem {
+    fn from(not: NotDerived) -> Self {
+        match not {
+            NotDerived::Search(SearchError::Invalid(invalid)) => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid_search", invalid.to_string())
+            }
+            NotDerived::Wait(WaitError::TimedOut { reached, .. }) => {
+                let detail = format!("it has come to position {reached} only; retry later");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "behind", detail)
+            }
+            NotDerived::Search(SearchError::Unavailable(_)) | NotDerived::Wait(_) => {
+                Self::unavailable(&not)
+            }
+            not => Self::broken(&not),
         }
     }
 }

@@ -7,8 +7,10 @@ use futures_util::TryStreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::after;
 use super::problem::Problem;
 use super::request::{Past, then};
+
 use crate::shop::Shop;
 
 /// The most events of a history that are shown.
@@ -96,17 +98,21 @@ pub(super) fn answer<A: Serialize>(
         receipt: Option<Value>,
         repeated: bool,
     }
-    let receipt = receipt.map(|receipt| {
+    let told = receipt.map(|receipt| {
         json!({
             "first_position": receipt.first_position,
             "last_position": receipt.last_position,
             "recorded_at": receipt.recorded_at,
         })
     });
-    json_answer(status, &Answer { shown, receipt, repeated })
+    let mut answer = json_answer(status, &Answer { shown, receipt: told, repeated });
+    if let Some(receipt) = receipt {
+        after::give(&mut answer, receipt.last_position);
+    }
+    answer
 }
 
-fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
+pub(super) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
     let body = match serde_json::to_vec(body) {
         Ok(body) => body,
         Err(error) => return Problem::broken(&error).into_response(),

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::client::{Client, DEADLINE, order};
 
-fn shop(directory: &Path) -> Command {
+pub(crate) fn shop(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
     command.current_dir(directory).env_remove("SHOP_STORE").env_remove("SHOP_LOG");
     command
@@ -166,13 +166,14 @@ fn what_it_says_to_try_next_works() {
             serde_json::from_slice(&output.stdout).expect("JSON")
         })
         .collect();
-    let [tea, placed, wrong, refused, past, history, ada] = &said[..] else {
+    let [tea, placed, wrong, refused, past, history, ada, caddy, found] = &said[..] else {
         panic!("{said:?}");
     };
     assert_eq!((&tea["stock"], &placed["total"]), (&40.into(), &900.into()));
     assert_eq!((&wrong["status"], &refused["status"]), (&422.into(), &409.into()));
     assert_eq!((&past["stock"], &ada["address"]["country"]), (&40.into(), &"USA".into()));
     assert_eq!(history["events"][2]["type"], "ItemTaken");
+    assert_eq!((&caddy["price"], found["more"].as_bool()), (&1_800.into(), Some(false)));
 }
 
 #[test]

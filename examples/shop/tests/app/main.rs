@@ -3,6 +3,7 @@
 mod binary;
 mod client;
 mod contention;
+mod derived;
 mod hostile;
 mod http;
 mod past;
