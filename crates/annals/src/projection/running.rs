@@ -182,7 +182,11 @@ impl RunningProjection {
     /// When the read side does not answer.
     pub async fn rebuild(&self, rebuild: Rebuild) -> Result<Generation, RebuildError> {
         let projector = &self.inner.projector;
-        let info = self.info().await?;
+        let info = match self.info().await? {
+            Some(info) => Some(info),
+            // It has just been started.
+            None => Some(projector.checkpoints().enrol(self.enrol(OnNewVersion::Refuse)).await?),
+        };
         let building = info.as_ref().and_then(SubscriberInfo::building);
         if let Some(building) = building {
             projector.discard(building.generation).await?;
@@ -192,16 +196,25 @@ impl RunningProjection {
             u32::try_from(active.partitions.len()).unwrap_or(u32::MAX)
         });
         let enrol = Enrol {
-            subscriber: self.name().clone(),
-            version: projector.version(),
             partitions: rebuild.partitions.unwrap_or(parts),
             after: rebuild.after,
-            on_new_version: OnNewVersion::Rebuild,
-            now: self.inner.annals.clock.now(),
+            ..self.enrol(OnNewVersion::Rebuild)
         };
         let generation = projector.checkpoints().begin_generation(enrol).await?;
         self.inner.progress.changed();
         Ok(generation)
+    }
+
+    fn enrol(&self, on_new_version: OnNewVersion) -> Enrol {
+        let Inner { annals, projector, options, .. } = &*self.inner;
+        Enrol {
+            subscriber: projector.name().clone(),
+            version: projector.version(),
+            partitions: options.partitions,
+            after: options.after,
+            on_new_version,
+            now: annals.clock.now(),
+        }
     }
 
     /// Gives up the rebuild that is under way, if there is one.

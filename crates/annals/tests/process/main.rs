@@ -6,6 +6,7 @@
 mod crash;
 mod dead_letters;
 mod deadlines;
+#[allow(dead_code, reason = "other tests use all of it")]
 #[path = "../framework/inbox/faults.rs"]
 mod faults;
 mod faulty_log;

@@ -13,6 +13,7 @@ on_every_read_side!(
     a_pause_survives_a_restart_and_is_told_from_elsewhere,
     a_disabled_inbox_never_gets_what_came_meanwhile,
     status_tells_how_inboxes_stand,
+    what_was_made_long_ago_is_forgotten,
     waiting_ends_with_the_time_and_names_who_is_behind,
     inboxes_with_the_same_name_do_not_start,
     what_is_stopped_finishes_what_it_makes_and_gives_back_the_rest,
@@ -124,4 +125,32 @@ async fn what_is_stopped_finishes_what_it_makes_and_gives_back_the_rest(world: W
     idle(&inboxes).await;
     assert_eq!((slow.count(), free.count()), (4, 4));
     assert!(free.seen().iter().all(|seen| seen.attempt == 1), "{:?}", free.seen());
+}
+
+async fn what_was_made_long_ago_is_forgotten(world: World) {
+    let email = Witness::new();
+    let inboxes = world.start([Inbox::new("email", email.clone())]).await;
+    world.append("issue-1", &["Opened", "Closed"]).await;
+    idle(&inboxes).await;
+    inboxes.stop().await;
+    let remembered = async || {
+        let all = annals::SelectDeliveries::all();
+        world.queue.deliveries(&all, 10).await.expect("the queue answers").len()
+    };
+    assert_eq!(remembered().await, 2);
+    let day = Duration::from_secs(24 * 3_600);
+    world.clock.set(annals::Clock::now(&*world.clock).saturating_add(day));
+    let runner = world.annals().inboxes(Arc::clone(&world.queue));
+    let running = runner.inbox(Inbox::new("email", email.clone())).remember(day * 2);
+    running.start().await.expect("it starts").stop().await;
+    assert_eq!(remembered().await, 2, "it is not long ago yet");
+    let runner = world.annals().inboxes(Arc::clone(&world.queue)).remember(day / 2);
+    let running = runner.inbox(Inbox::new("email", email.clone())).start().await.unwrap();
+    let begun = tokio::time::Instant::now();
+    while remembered().await > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing is forgotten");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    idle(&running).await;
+    assert_eq!(email.count(), 2, "what is forgotten is not made again");
 }
