@@ -101,6 +101,9 @@ impl NewEvent {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
+    /// Nothing says which deliveries are meant.
+    #[error("this would concern every delivery; say which, or mean it with `all`")]
+    AllDeliveries,
     /// `data_base64` is not base64.
     #[error("`data_base64` is not base64 with padding")]
     Base64(#[source] base64::DecodeError),
@@ -118,6 +121,9 @@ pub enum Malformed {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// Deliveries are to be skipped, and nobody says why.
+    #[error("`reason` is empty; say why, for whoever asks later")]
+    NoReason,
     /// `data` is said to be something other than JSON.
     #[error("`data` is JSON, but `content_type` is {0}; send its bytes as `data_base64`")]
     NotJson(ContentType),

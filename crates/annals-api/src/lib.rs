@@ -14,13 +14,23 @@
 //! ```
 
 mod append;
+mod delivery;
 mod event;
 mod problem;
+mod projection;
 mod query;
 
 pub use append::{AppendRequest, Condition, Receipt, StreamAppend};
+pub use delivery::{
+    Attempt, Delivery, DeliveryHistory, Inbox, RetryRequest, SkipRequest, WhichDeliveries,
+    delivery_id,
+};
 pub use event::{Event, Malformed, NewEvent};
 pub use problem::{Conflict, Problem};
+pub use projection::{
+    Failure, Lag, Owner, ParkedEvent, Part, Projection, ProjectionGeneration, RebuildProgress,
+    RebuildRequest,
+};
 pub use query::{Query, QueryItem};
 
 /// The OpenAPI document of the HTTP API.

@@ -1,5 +1,7 @@
 //! What can be typed after `annals`. The work itself is in the file of each command.
 
+pub(crate) mod read_side;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use annals_core::{
 use annals_postgres::{PartitionName, RoleName};
 use clap::{Args, Parser, Subcommand};
 
+use self::read_side::{DeliveriesWork, InboxesWork, ProjectionsWork, ReadSide};
 use crate::location::{Argument, Location};
 
 const AFTER_HELP: &str = "\
@@ -36,14 +39,23 @@ pub(crate) enum Command {
     /// Put a guarantee to the proof on a store that is in use.
     #[command(subcommand)]
     Audit(Audit),
+    /// Look at deliveries to inboxes; retry or skip those that failed.
+    #[command(subcommand)]
+    Deliveries(DeliveriesWork),
     /// Start a server with a lively bank in it, to look around.
     Demo(Demo),
     /// Examine a store and the server it is in, and say what to change.
     Doctor(Doctor),
+    /// List inboxes, pause, resume, disable or enable them.
+    #[command(subcommand)]
+    Inboxes(InboxesWork),
     /// Make the tables of a store, or bring them to what this build needs.
     Migrate(Migrate),
     /// List the partitions of a very large log in PostgreSQL, or make some.
     Partitions(Partitions),
+    /// List projections and how far they are behind; pause, resume or rebuild them.
+    #[command(subcommand)]
+    Projections(ProjectionsWork),
     /// Show the events of a stream, or of the whole log.
     Read(Read),
     /// See whether everything that is stored can be read, by the lock of an application.
@@ -205,6 +217,8 @@ pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:4470";
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) store: Store,
+    #[command(flatten)]
+    pub(crate) read_side: ReadSide,
     /// Where to listen; port 0 takes a free one and prints it. Anything but loopback needs a
     /// token.
     #[arg(long, value_name = "ADDR:PORT", default_value = LISTEN_DEFAULT)]

@@ -5,8 +5,9 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use annals::StatusError;
 use annals_core::error::Chain;
-use annals_core::{AppendError, ReadError, SnapshotError};
+use annals_core::{AppendError, ReadError, ReadSideError, SnapshotError};
 
 const FAILED: u8 = 1;
 const INVALID: u8 = 2;
@@ -43,6 +44,12 @@ impl Failure {
         self
     }
 
+    /// The same, with what else may help behind the message.
+    pub(crate) fn then_hint(mut self, hint: &str) -> Self {
+        self.message = format!("{}; {hint}", self.message);
+        self
+    }
+
     /// Tells the failure, unless nothing went wrong, and turns it into the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if self.is_closed_pipe {
@@ -72,6 +79,31 @@ impl From<ReadError> for Failure {
             _ => FAILED,
         };
         Self { code, ..Self::new(Chain(&error).to_string()) }
+    }
+}
+
+impl From<ReadSideError> for Failure {
+    fn from(error: ReadSideError) -> Self {
+        if let ReadSideError::Unknown(name) = &error {
+            return Self::new(format!(
+                "{name} is not known here; look at the name and at --read-side: one becomes known \
+                 when an application first runs it"
+            ));
+        }
+        let code = match error {
+            ReadSideError::Invalid(_) => INVALID,
+            _ => FAILED,
+        };
+        Self { code, ..Self::new(Chain(&error).to_string()) }
+    }
+}
+
+impl From<StatusError> for Failure {
+    fn from(error: StatusError) -> Self {
+        match error {
+            StatusError::ReadSide(error) => error.into(),
+            error => Self::new(Chain(&error).to_string()),
+        }
     }
 }
 

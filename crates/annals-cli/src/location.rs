@@ -2,6 +2,7 @@
 
 mod argument;
 mod postgres;
+mod read_side;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::failure::Failure;
 
 pub(crate) use argument::Argument;
 pub(crate) use postgres::{Address, is_denied};
+pub(crate) use read_side::OpenedReadSide;
 
 /// What `--store` names. `Debug` and `Display` never have a password.
 #[derive(Debug, Clone, PartialEq, Eq)]

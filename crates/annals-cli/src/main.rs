@@ -3,13 +3,16 @@
 mod append;
 mod args;
 mod audit;
+mod deliveries;
 mod demo;
 mod doctor;
 mod failure;
+mod inboxes;
 mod location;
 mod migrate;
 mod output;
 mod partitions;
+mod projections;
 mod read;
 mod schema;
 mod serve;
@@ -55,10 +58,13 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Append(args) => append::run(args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
+        Command::Deliveries(work) => deliveries::run(work, output).await,
         Command::Demo(args) => demo::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
+        Command::Inboxes(work) => inboxes::run(work, output).await,
         Command::Migrate(args) => migrate::run(args, output).await,
         Command::Partitions(args) => partitions::run(args, output).await,
+        Command::Projections(work) => projections::run(work, output).await,
         Command::Read(args) => read::run(args, output).await,
         Command::Schema(args) => schema::run(args, output).await,
         Command::Serve(args) => serve::run(args, output).await,

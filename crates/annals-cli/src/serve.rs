@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::args;
 use crate::failure::Failure;
+use crate::location::{Location, OpenedReadSide};
 use crate::output::{Output, note, shown};
 use crate::signal;
 
@@ -27,11 +28,17 @@ pub(crate) async fn run(args: args::Serve, mut output: Output) -> Result<(), Fai
     }
     let listener = listen(args.listen).await?;
     let opened = args.store.location.open_or_create().await?;
+    let named = args.read_side.location.as_ref();
+    let read_side = Location::open_read_side_to_serve(&args.store.location, named).await?;
+    options.read_side = read_side.as_ref().map(OpenedReadSide::queue);
     let started = Started::new(&listener, &args.store.location.to_string())?;
     announce(&started, options.token.is_some(), &mut output)?;
     serve(listener, opened.store(), options, signal::stop())
         .await
         .map_err(|error| Failure::because("serving", &error))?;
+    if let Some(read_side) = read_side {
+        read_side.close().await;
+    }
     opened.close().await;
     note("stopped; everything acknowledged is stored");
     Ok(())

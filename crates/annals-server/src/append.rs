@@ -1,11 +1,12 @@
 //! Appending over HTTP.
 
+use annals::ConsistencyToken;
 use annals_api::{AppendRequest, NewEvent, Receipt};
 use annals_core::{Append, StreamId};
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -55,19 +56,25 @@ pub(crate) fn stream_of(path: Result<Path<String>, PathRejection>) -> Result<Str
 async fn store(app: &App, append: Append) -> Result<Response, Refusal> {
     let ids: Vec<_> = append.events().map(|event| event.id).collect();
     match app.store.append(append).await {
-        Ok(receipt) => Ok(json(&Receipt::of(receipt, ids))),
+        Ok(receipt) => {
+            let token = ConsistencyToken::of(&receipt).to_string();
+            let mut answer = json(&Receipt::of(receipt, ids));
+            let token = HeaderValue::try_from(token).expect("a token is made of digits");
+            answer.headers_mut().insert(ConsistencyToken::HEADER, token);
+            Ok(answer)
+        }
         Err(error) => Err(Refusal::of_append(&error, ids)),
     }
 }
 
 /// A request body in memory, and its share of the memory that all bodies may take.
-struct Received<'a> {
-    bytes: Bytes,
+pub(crate) struct Received<'a> {
+    pub(crate) bytes: Bytes,
     _share: SemaphorePermit<'a>,
 }
 
 /// Takes in a JSON body, within the limits of size, time and memory.
-async fn receive<'a>(
+pub(crate) async fn receive<'a>(
     app: &'a App,
     headers: &HeaderMap,
     body: Body,

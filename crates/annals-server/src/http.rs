@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use annals::{Annals, Inboxes, Projections};
 use annals_core::{Position, Read};
 use axum::Router;
 use axum::body::Body;
@@ -18,7 +19,9 @@ use tokio::time::timeout;
 
 use crate::options::body_bytes_max;
 use crate::problem::Refusal;
-use crate::{Options, Store, append, auth, catalog, page, read, tail};
+use crate::{
+    Options, Store, append, auth, catalog, deliveries, inboxes, page, projections, read, tail,
+};
 
 /// What every handler knows.
 #[derive(Clone, Debug)]
@@ -31,6 +34,10 @@ pub(crate) struct Shared {
     pub(crate) body_bytes_max: usize,
     /// One permit for each byte of a request body that is in memory.
     pub(crate) bodies: Arc<Semaphore>,
+    /// What people do with what is derived from the log, if it is to be had here.
+    read_side: Option<(Projections, Inboxes)>,
+    /// One permit for each request that waits for a projection.
+    pub(crate) waits: Arc<Semaphore>,
     /// One permit for each tail.
     pub(crate) tails: Arc<Semaphore>,
     /// Becomes true when the server is told to stop.
@@ -52,15 +59,32 @@ impl App {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let body_bytes_max = body_bytes_max(store.limits());
+        let read_side = options.read_side.clone().map(|read_side| {
+            let annals = Annals::new(Arc::clone(&store));
+            let checkpoints = Arc::clone(&read_side);
+            (Projections::over(annals, checkpoints), Inboxes::over(read_side))
+        });
         let bodies = options.bodies_bytes_max.max(body_bytes_max);
         Self(Arc::new(Shared {
             bodies: Arc::new(Semaphore::new(bodies)),
+            read_side,
+            waits: Arc::new(Semaphore::new(options.waits_max)),
             tails: Arc::new(Semaphore::new(options.tails_max)),
             store,
             options,
             body_bytes_max,
             stopping,
         }))
+    }
+
+    pub(crate) fn projections(&self) -> Result<&Projections, Refusal> {
+        let read_side = self.read_side.as_ref().ok_or_else(Refusal::no_read_side)?;
+        Ok(&read_side.0)
+    }
+
+    pub(crate) fn inboxes(&self) -> Result<&Inboxes, Refusal> {
+        let read_side = self.read_side.as_ref().ok_or_else(Refusal::no_read_side)?;
+        Ok(&read_side.1)
     }
 }
 
@@ -75,8 +99,24 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("get", "/", get(page::page)),
         ("get", "/health", get(health)),
         ("post", "/v1/append", post(append::append)),
+        ("get", "/v1/deliveries", get(deliveries::list)),
+        ("post", "/v1/deliveries/retry", post(deliveries::retry)),
+        ("post", "/v1/deliveries/skip", post(deliveries::skip)),
+        ("get", "/v1/deliveries/{id}", get(deliveries::one)),
         ("get", "/v1/events", get(read::events)),
+        ("get", "/v1/inboxes", get(inboxes::list)),
+        ("post", "/v1/inboxes/{name}/disable", inboxes::tell(inboxes::Wish::Disable)),
+        ("post", "/v1/inboxes/{name}/enable", inboxes::tell(inboxes::Wish::Enable)),
+        ("post", "/v1/inboxes/{name}/pause", inboxes::tell(inboxes::Wish::Pause)),
+        ("post", "/v1/inboxes/{name}/resume", inboxes::tell(inboxes::Wish::Resume)),
         ("get", "/v1/openapi.json", get(page::openapi)),
+        ("get", "/v1/projections", get(projections::list)),
+        ("get", "/v1/projections/{name}", get(projections::one)),
+        ("post", "/v1/projections/{name}/cancel", projections::tell(projections::Wish::Cancel)),
+        ("get", "/v1/projections/{name}/parked", get(projections::parked)),
+        ("post", "/v1/projections/{name}/pause", projections::tell(projections::Wish::Pause)),
+        ("post", "/v1/projections/{name}/rebuild", post(projections::rebuild)),
+        ("post", "/v1/projections/{name}/resume", projections::tell(projections::Wish::Resume)),
         ("get", "/v1/stats", get(catalog::stats)),
         ("get", "/v1/streams", get(catalog::streams)),
         ("get", "/v1/streams/{stream}", get(read::stream)),

@@ -1,4 +1,5 @@
-//! Annals over HTTP: appends, reads, a live tail, and a page that shows the log.
+//! Annals over HTTP: appends, reads, a live tail, a page that shows the log, and what people do
+//! with the projections, inboxes and deliveries of a read side.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -17,14 +18,19 @@ mod append;
 mod auth;
 mod catalog;
 mod connection;
+mod deliveries;
 mod http;
+mod inboxes;
 mod options;
 mod page;
 mod params;
 mod patience;
 mod problem;
+mod projections;
 mod read;
 mod tail;
+mod waiting;
+mod wire;
 
 use annals_core::{EventStore, StreamCatalog};
 
@@ -32,6 +38,7 @@ pub use auth::{InvalidToken, Token};
 pub use connection::{ServeError, serve};
 pub use http::routes;
 pub use options::Options;
+pub use wire::{inbox_of, projection_of};
 
 /// What a store must be able to do to be served.
 pub trait Store: EventStore + StreamCatalog {}

@@ -1,8 +1,9 @@
 //! What a server accepts: every limit has a name and a default.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use annals_core::Limits;
+use annals_core::{DeliveryQueue, Limits};
 
 use crate::Token;
 use crate::problem::Refusal;
@@ -14,10 +15,19 @@ pub struct Options {
     /// What a client must show as `Authorization: Bearer …`. Without it the server listens on
     /// loopback only, and answers only requests for a loopback host.
     pub token: Option<Token>,
+    /// Where the projections, inboxes and deliveries are that people look at and manage. Without
+    /// it, whatever concerns them is refused.
+    pub read_side: Option<Arc<dyn DeliveryQueue>>,
     /// Connections at the same time; more wait to be accepted.
     pub connections_max: usize,
     /// Tails at the same time; more are refused.
     pub tails_max: usize,
+    /// Requests at the same time that wait until a projection has come so far; more are refused.
+    pub waits_max: usize,
+    /// How long such a request waits when it does not say.
+    pub wait_default: Duration,
+    /// How long it may wait at most.
+    pub wait_max: Duration,
     /// Bytes of request bodies in memory at the same time; more wait.
     pub bodies_bytes_max: usize,
     /// Events of one page when the client names no limit.
@@ -44,8 +54,12 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             token: None,
+            read_side: None,
             connections_max: 1_024,
             tails_max: 256,
+            waits_max: 64,
+            wait_default: Duration::from_secs(5),
+            wait_max: Duration::from_secs(30),
             bodies_bytes_max: 256 * 1024 * 1024,
             page_events_default: 1_000,
             page_events_max: 10_000,

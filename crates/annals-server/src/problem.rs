@@ -2,9 +2,10 @@
 
 use std::error::Error;
 
+use annals::{LoadError, StatusError};
 use annals_api::{Conflict, Malformed, Problem};
 use annals_core::error::Chain;
-use annals_core::{AppendError, EventId, Invalid, ReadError};
+use annals_core::{AppendError, EventId, Invalid, ReadError, ReadSideError};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -93,6 +94,22 @@ impl Refusal {
         )
     }
 
+    /// The server was told to stop while it waited for something.
+    pub(crate) fn stopping() -> Self {
+        Self::busy("stopping", "the server stops; ask again when it has been started again")
+    }
+
+    /// The server has no read side.
+    pub(crate) fn no_read_side() -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "no_read_side",
+            "There is no read side here",
+            "this server has no read side; start it with --read-side, the place where the \
+             application keeps its checkpoints",
+        )
+    }
+
     fn vetoed(detail: String) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "vetoed", "A reactor does not allow it", detail)
     }
@@ -125,6 +142,42 @@ impl From<ReadError> for Refusal {
             ReadError::Unavailable(_) => Self::unavailable(),
             ReadError::Unsupported(_) => Self::unsupported(error.to_string()),
             _ => Self::unknown(),
+        }
+    }
+}
+
+impl From<ReadSideError> for Refusal {
+    fn from(error: ReadSideError) -> Self {
+        log(&error, error.code());
+        match error {
+            ReadSideError::Closed => Self::closed(),
+            ReadSideError::Corrupt(_) => Self::corrupt(),
+            ReadSideError::Invalid(invalid) => invalid.into(),
+            ReadSideError::Unavailable(_) => Self::unavailable(),
+            ReadSideError::Unknown(name) => Self::new(
+                StatusCode::NOT_FOUND,
+                "unknown_subscriber",
+                "There is none of this name",
+                format!(
+                    "{name} is not known here; look at the name, and note that one becomes known \
+                     when it is first run"
+                ),
+            ),
+            ReadSideError::Unsupported(_) => Self::unsupported(error.to_string()),
+            _ => Self::unknown(),
+        }
+    }
+}
+
+impl From<StatusError> for Refusal {
+    fn from(error: StatusError) -> Self {
+        match error {
+            StatusError::ReadSide(error) => error.into(),
+            StatusError::Log(LoadError::Read(error)) => error.into(),
+            error => {
+                log(&error, "unknown");
+                Self::unknown()
+            }
         }
     }
 }
@@ -162,7 +215,7 @@ impl IntoResponse for Refusal {
 /// Tells the operator what the client is not told. What a client did wrong is its own matter.
 fn log(error: &dyn Error, code: &str) {
     match code {
-        "conflict" | "invalid" | "unsupported" | "vetoed" => {}
+        "conflict" | "invalid" | "unknown_subscriber" | "unsupported" | "vetoed" => {}
         "closed" | "unavailable" => tracing::warn!(code, "{}", Chain(error)),
         _ => tracing::error!(code, "{}", Chain(error)),
     }

@@ -108,6 +108,7 @@ mod aggregate;
 mod batch;
 mod cache;
 mod command;
+mod consistency;
 mod context;
 #[cfg(any(doc, doctest))]
 pub mod dcb;
@@ -150,6 +151,7 @@ pub use aggregate::{Aggregate, AggregateId, AnyId, Apply, Snapshotting, UnknownT
 pub use annals_macros::{Aggregate, DecisionModel, Event, fold};
 pub use batch::{AnyRefusal, Batch, BatchError, Batched};
 pub use command::Command;
+pub use consistency::{ConsistencyToken, InvalidToken};
 pub use context::Context;
 pub use decide::{Decide, Decided};
 pub use decision::{Decision, DecisionModel, DecisionModels};
@@ -166,8 +168,8 @@ pub use load::{AsOf, Loaded};
 pub use process::ProcessManager;
 pub use projection::{
     GenerationProgress, Keys, Lag, Live, OnPoison, Projecting, Projection, ProjectionState,
-    ProjectionStatus, ReadModel, Rebuild, RebuildError, RunningProjection, Sink, Sinking,
-    StatusError, WaitError,
+    ProjectionStatus, Projections, ReadModel, Rebuild, RebuildError, RunningProjection, Sink,
+    Sinking, StatusError, WaitError,
 };
 pub use reactor::{ReactError, ReactErrorKind, Reacting, Reactor};
 pub use reading::{CurrentEvents, CurrentNotices};

@@ -18,6 +18,7 @@ mod live;
 mod options;
 mod part;
 mod progress;
+mod projections;
 mod read_model;
 mod running;
 mod sink;
@@ -36,6 +37,7 @@ use crate::Event;
 pub(crate) use apply::{Applying, row_of};
 pub use live::Live;
 pub use options::{OnPoison, Projecting, Rebuild};
+pub use projections::Projections;
 pub use read_model::ReadModel;
 pub use running::{RebuildError, RunningProjection, StatusError, WaitError};
 pub use sink::{Sink, Sinking};
@@ -102,6 +104,7 @@ pub trait Projection: Send + Sync + 'static {
 
     /// To be counted up whenever the same events make other rows: what was made by the older
     /// version is rebuilt then, when that is [asked for](Projecting::rebuilding_new_versions).
+    /// From 1 on: [0](annals_core::SubscriberInfo::INBOX_VERSION) is that of inboxes.
     const VERSION: u32 = 1;
 
     /// Which rows an event concerns: unless said otherwise the one under the id of its stream,

@@ -1,4 +1,4 @@
-//! How `--store` is read from the command line or the environment.
+//! How `--store` or `--read-side` is read from the command line or the environment.
 
 use std::ffi::OsStr;
 
@@ -19,7 +19,7 @@ impl TypedValueParser for Argument {
     fn parse_ref(
         &self,
         command: &Command,
-        _: Option<&Arg>,
+        argument: Option<&Arg>,
         value: &OsStr,
     ) -> Result<Location, Error> {
         let location = match value.to_str() {
@@ -27,7 +27,11 @@ impl TypedValueParser for Argument {
             None => Err("it is not UTF-8".to_owned()),
         };
         location.map_err(|why| {
-            let message = format!("invalid value for '--store' or ANNALS_STORE: {why}\n");
+            let place = match argument.and_then(Arg::get_long) {
+                Some("read-side") => "'--read-side' or ANNALS_READ_SIDE",
+                _ => "'--store' or ANNALS_STORE",
+            };
+            let message = format!("invalid value for {place}: {why}\n");
             Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
         })
     }

@@ -50,17 +50,20 @@ pub(crate) struct Address {
     /// As the driver wants it, with the password and without the schema.
     url: String,
     schema: SchemaName,
+    /// Whether the schema was said.
+    has_schema: bool,
 }
 
 impl Address {
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let (address, parameters) = text.split_once('?').unwrap_or((text, ""));
-        let mut schema = SchemaName::default();
+        let (mut schema, mut has_schema) = (SchemaName::default(), false);
         let mut others = Vec::new();
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             if name == "schema" {
                 schema = SchemaName::new(value).map_err(|error| error.to_string())?;
+                has_schema = true;
             } else if DRIVER_OPTIONS.contains(&name) || name.starts_with("options[") {
                 others.push(parameter);
             } else {
@@ -81,7 +84,7 @@ impl Address {
                     .to_owned(),
             );
         }
-        Ok(Self { url, schema })
+        Ok(Self { url, schema, has_schema })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -90,6 +93,11 @@ impl Address {
 
     pub(crate) fn schema(&self) -> &SchemaName {
         &self.schema
+    }
+
+    /// The schema, if one was said.
+    pub(super) fn schema_given(&self) -> Option<&SchemaName> {
+        self.has_schema.then_some(&self.schema)
     }
 
     /// Options of a store here.

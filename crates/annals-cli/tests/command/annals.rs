@@ -30,7 +30,9 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
         command.args(arguments).current_dir(self.path());
-        for variable in ["ANNALS_STORE", "ANNALS_TOKEN", "ANNALS_LOG", "NO_COLOR"] {
+        for variable in
+            ["ANNALS_READ_SIDE", "ANNALS_STORE", "ANNALS_TOKEN", "ANNALS_LOG", "NO_COLOR"]
+        {
             command.env_remove(variable);
         }
         command
@@ -135,6 +137,18 @@ impl Running {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Reads what it writes to stderr until it says this.
+    pub(crate) fn stderr_until(&mut self, says: &str) -> String {
+        let mut told = Vec::new();
+        let mut byte = [0];
+        while !String::from_utf8_lossy(&told).contains(says) {
+            let read = self.child.stderr.as_mut().unwrap().read(&mut byte).unwrap();
+            assert_ne!(read, 0, "it ended: {}", String::from_utf8_lossy(&told));
+            told.push(byte[0]);
+        }
+        String::from_utf8(told).unwrap()
     }
 
     /// Waits until the process has ended by itself; its exit code, and what it wrote to stderr.

@@ -13,6 +13,7 @@ mod migrate;
 mod partitions;
 mod postgres;
 mod read;
+mod read_side;
 mod schema;
 mod serve;
 mod snapshots;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 use crate::error::{Invalid, ReadSideError};
 use crate::limits::within;
@@ -124,7 +125,8 @@ pub enum OnNewVersion {
 }
 
 /// Whether a subscriber works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SubscriberState {
     /// It works.
@@ -136,7 +138,8 @@ pub enum SubscriberState {
 }
 
 /// What a generation is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Role {
     /// It is the one that is read.
@@ -158,6 +161,15 @@ pub struct SubscriberInfo {
 }
 
 impl SubscriberInfo {
+    /// The version that every inbox enrols with, and no projection.
+    pub const INBOX_VERSION: u32 = 0;
+
+    /// Whether it is an inbox, and not a projection.
+    #[must_use]
+    pub fn is_inbox(&self) -> bool {
+        self.active().is_some_and(|active| active.version == Self::INBOX_VERSION)
+    }
+
     /// The generation that is read.
     #[must_use]
     pub fn active(&self) -> Option<&GenerationInfo> {

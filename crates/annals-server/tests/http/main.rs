@@ -4,9 +4,12 @@
 
 mod append;
 mod client;
+mod deliveries;
+mod derived;
 mod limits;
 mod openapi;
 mod problems;
+mod projections;
 mod read;
 mod security;
 mod tail;

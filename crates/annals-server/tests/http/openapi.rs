@@ -4,6 +4,7 @@ use annals_server::routes;
 use serde_json::{Value, json};
 
 use crate::client::Server;
+use crate::derived::Derived;
 
 fn document() -> Value {
     serde_json::from_str(annals_api::OPENAPI).unwrap()
@@ -58,6 +59,30 @@ async fn answers_fit_their_schemas() {
     fits(&server.get("/health").await.ok().json(), "Health");
     fits(&server.post("/v1/streams/a-1?expected=9", event).await.json(), "Problem");
     assert_eq!(server.get("/v1/openapi.json").await.ok().json(), document());
+}
+
+#[tokio::test]
+async fn answers_about_the_read_side_fit_their_schemas() {
+    let derived = Derived::start().await;
+    let ids = derived.dead("email", &["ada"]).await;
+    derived.enrol("balances", 1).await;
+    let server = &derived.server;
+    server.post("/v1/projections/balances/rebuild", "{}").await.ok();
+    let projection = server.get("/v1/projections/balances").await.ok().json();
+    fits(&projection, "Projection");
+    fits(&projection["lag"], "Lag");
+    fits(&projection["rebuild"], "RebuildProgress");
+    fits(&projection["generations"][1], "ProjectionGeneration");
+    fits(&projection["generations"][1]["parts"][0], "Part");
+    fits(&server.get("/v1/projections/balances/parked").await.ok().json(), "ParkedPage");
+    fits(&server.get("/v1/inboxes").await.ok().json()["inboxes"][0], "Inbox");
+    let page = server.get("/v1/deliveries").await.ok().json();
+    fits(&page, "DeliveryPage");
+    fits(&page["deliveries"][0], "Delivery");
+    let path = format!("/v1/deliveries/{}", ids[0].as_str().replace('/', "%2F"));
+    let history = server.get(&path).await.ok().json();
+    fits(&history, "DeliveryHistory");
+    fits(&history["attempts"][0], "Attempt");
 }
 
 #[tokio::test]

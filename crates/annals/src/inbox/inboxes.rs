@@ -131,20 +131,16 @@ impl Inboxes {
         Ok(())
     }
 
-    /// How inboxes stand, by name: those that run here, and those that have deliveries which are
-    /// not made.
+    /// How inboxes stand, by name: all that were ever started on this queue.
     ///
     /// # Errors
     /// When the database does not answer. So do the others.
     pub async fn status(&self) -> Result<Vec<InboxStatus>, ReadSideError> {
         let subscribers = self.queue.subscribers().await?;
         let figures = self.queue.inboxes().await?;
-        let runs_here = |name: &SubscriberName| {
-            self.signals.as_ref().is_some_and(|signals| signals.knows(name))
-        };
         let status = subscribers.into_iter().filter_map(|subscriber| {
             let figures = figures.iter().find(|figures| figures.inbox == subscriber.subscriber);
-            let is_inbox = figures.is_some() || runs_here(&subscriber.subscriber);
+            let is_inbox = subscriber.is_inbox() || figures.is_some();
             is_inbox.then(|| InboxStatus::of(subscriber, figures))
         });
         Ok(status.collect())

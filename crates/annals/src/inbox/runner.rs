@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::error::ReadError;
-use annals_core::{DeliveryQueue, Enrol, OnNewVersion, Position, ReadSideError, SubscriberName};
+use annals_core::{
+    DeliveryQueue, Enrol, OnNewVersion, Position, ReadSideError, SubscriberInfo, SubscriberName,
+};
 
 use super::definition::Begins;
 use super::engine::Engine;
@@ -128,7 +130,7 @@ impl InboxRunner {
             annals = annals.with_upcasters(&inbox.upcasters);
             let enrol = Enrol {
                 subscriber: inbox.name.clone(),
-                version: 1,
+                version: SubscriberInfo::INBOX_VERSION,
                 partitions: 1,
                 after: match inbox.begins {
                     Begins::AtTheBeginning => Position::START,

@@ -32,10 +32,6 @@ impl Signals {
         Self { inboxes, reading: Notify::new(), told: AtomicU64::new(0) }
     }
 
-    pub(super) fn knows(&self, inbox: &SubscriberName) -> bool {
-        self.inboxes.contains_key(inbox)
-    }
-
     /// An inbox was told something here.
     pub(super) fn told(&self, inbox: &SubscriberName, state: SubscriberState) {
         self.told.fetch_add(1, Ordering::SeqCst);

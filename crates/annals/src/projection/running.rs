@@ -253,7 +253,7 @@ pub enum StatusError {
 /// Why a rebuild was not begun, or not given up.
 pub type RebuildError = annals_core::ProjectError;
 
-fn failure(info: &SubscriberInfo) -> Option<&Failure> {
+pub(super) fn failure(info: &SubscriberInfo) -> Option<&Failure> {
     info.active()?.partitions.iter().find_map(|part| part.failure.as_ref())
 }
 
