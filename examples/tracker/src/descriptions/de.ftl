@@ -1,0 +1,12 @@
+IssueCreated = { $actor } hat { $issue } angelegt
+    .group = { $actor } hat { $count } Tickets angelegt
+IssueAssigned = { $actor } hat { $issue } an { $to } gegeben
+    .group = { $actor } hat { $issue } { $count }-mal vergeben, zuletzt an { $to }
+StatusChanged = { $actor } hat { $issue } von { $from } auf { $to } gesetzt
+    .group = { $actor } hat { $issue } { $count }-mal geändert, zuletzt auf { $to }
+IssueCommented = { $actor } hat { $issue } kommentiert
+    .group = { $actor } hat { $issue } { $count }-mal kommentiert
+IssueClosed = { $actor } hat { $issue } geschlossen
+IssueReopened = { $actor } hat { $issue } wieder geöffnet
+IssueViewed = { $actor } hat { $issue } angesehen
+    .group = { $actor } hat { $issue } { $count }-mal angesehen

@@ -1,0 +1,12 @@
+IssueCreated = { $actor } created { $issue }
+    .group = { $actor } created { $count } issues
+IssueAssigned = { $actor } assigned { $issue } to { $to }
+    .group = { $actor } assigned { $issue } { $count } times, last to { $to }
+StatusChanged = { $actor } changed { $issue } from { $from } to { $to }
+    .group = { $actor } changed { $issue } { $count } times, last to { $to }
+IssueCommented = { $actor } commented on { $issue }
+    .group = { $actor } wrote { $count } comments on { $issue }
+IssueClosed = { $actor } closed { $issue }
+IssueReopened = { $actor } reopened { $issue }
+IssueViewed = { $actor } looked at { $issue }
+    .group = { $actor } looked at { $issue } { $count } times
