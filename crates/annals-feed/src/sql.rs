@@ -14,7 +14,10 @@ use crate::{CountBy, Filter, Order, Slice};
 
 /// Whose SQL it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(all(feature = "sqlite", feature = "postgres")), expect(dead_code))]
+#[cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres")),
+    allow(dead_code, reason = "the other one is not there")
+)]
 pub(crate) enum Dialect {
     Sqlite,
     Postgres,
