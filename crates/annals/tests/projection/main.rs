@@ -6,6 +6,8 @@ mod bank;
 mod crash;
 mod faulty;
 mod keys;
+#[cfg(feature = "sqlite")]
+mod killed;
 mod live;
 mod places;
 mod poison;
