@@ -6,8 +6,8 @@ use std::time::Duration;
 use annals_core::error::Chain;
 use annals_core::{
     Advance, Claim, Clock, Failure, Generation, Invalid, Lease, Parked, PoisonEvent, Position,
-    ProjectError, Projector, ReadSideError, RecordedEvent, Renewed, Role, Stretch, Subscribe,
-    SubscriberState,
+    ProjectError, Projector, ReadError, ReadSideError, RecordedEvent, Renewed, Role, Stretch,
+    Subscribe, SubscriberState,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use super::heart::{self, Heart, Pulse};
 use super::options::{OnPoison, Options};
 use super::progress::{Progress, Share};
 use crate::Annals;
+use crate::error::LoadError;
 
 /// How often a checkpoint moves over events that concern nobody here.
 const IDLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -51,7 +52,7 @@ enum End {
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error(transparent)]
-    Load(#[from] crate::error::LoadError),
+    Load(#[from] LoadError),
     #[error(transparent)]
     Project(#[from] ProjectError),
 }
@@ -61,7 +62,18 @@ impl From<ReadSideError> for End {
         match error {
             ReadSideError::Fenced(_) => Self::Lost,
             ReadSideError::Unknown(_) => Self::Gone,
+            // Whoever closed it wants no more of it.
+            ReadSideError::Closed => Self::Stopped,
             error => Self::Failed(Failed::Project(error.into())),
+        }
+    }
+}
+
+impl From<LoadError> for End {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Read(ReadError::Closed) => Self::Stopped,
+            error => Self::Failed(error.into()),
         }
     }
 }
@@ -198,7 +210,7 @@ impl PartWorker {
                     }
                 }
                 gathered = gatherer.next() => {
-                    return gathered.map(Some).map_err(|error| End::Failed(error.into()));
+                    return gathered.map(Some).map_err(End::from);
                 }
                 () = tokio::time::sleep_until(idle), if at.reached > at.saved => {
                     self.save(lease, at).await?;

@@ -51,6 +51,7 @@ impl Supervisor {
                     self.begin_workers(&info);
                     self.inner.trouble.send_replace(None);
                 }
+                Err(ReadSideError::Closed) => break,
                 Err(error) => self.tell(&error),
             }
             let changed = self.inner.progress.next_change();
