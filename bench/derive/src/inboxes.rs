@@ -15,7 +15,7 @@ use crate::Args;
 use crate::place::{Place, Places};
 use crate::report::{Line, Report};
 
-const EVENTS: u64 = 20_000;
+const EVENTS: u64 = 5_000;
 const LONG: Duration = Duration::from_secs(600);
 
 /// Counts, and does nothing else.
