@@ -37,6 +37,21 @@ pub(super) struct Inner {
     pub(super) trouble: watch::Sender<Option<String>>,
 }
 
+impl Inner {
+    /// The projection as it is to be known.
+    pub(super) fn enrol(&self, on_new_version: OnNewVersion) -> Enrol {
+        let Self { annals, projector, options, .. } = self;
+        Enrol {
+            subscriber: projector.name().clone(),
+            version: projector.version(),
+            partitions: options.partitions,
+            after: options.after,
+            on_new_version,
+            now: annals.clock.now(),
+        }
+    }
+}
+
 /// Why a projection did not come as far as somebody waited for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -185,7 +200,9 @@ impl RunningProjection {
         let info = match self.info().await? {
             Some(info) => Some(info),
             // It has just been started.
-            None => Some(projector.checkpoints().enrol(self.enrol(OnNewVersion::Refuse)).await?),
+            None => {
+                Some(projector.checkpoints().enrol(self.inner.enrol(OnNewVersion::Refuse)).await?)
+            }
         };
         let building = info.as_ref().and_then(SubscriberInfo::building);
         if let Some(building) = building {
@@ -198,23 +215,11 @@ impl RunningProjection {
         let enrol = Enrol {
             partitions: rebuild.partitions.unwrap_or(parts),
             after: rebuild.after,
-            ..self.enrol(OnNewVersion::Rebuild)
+            ..self.inner.enrol(OnNewVersion::Rebuild)
         };
         let generation = projector.checkpoints().begin_generation(enrol).await?;
         self.inner.progress.changed();
         Ok(generation)
-    }
-
-    fn enrol(&self, on_new_version: OnNewVersion) -> Enrol {
-        let Inner { annals, projector, options, .. } = &*self.inner;
-        Enrol {
-            subscriber: projector.name().clone(),
-            version: projector.version(),
-            partitions: options.partitions,
-            after: options.after,
-            on_new_version,
-            now: annals.clock.now(),
-        }
     }
 
     /// Gives up the rebuild that is under way, if there is one.

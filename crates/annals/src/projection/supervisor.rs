@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::error::Chain;
-use annals_core::{Enrol, Generation, OnNewVersion, ReadSideError, SubscriberInfo};
+use annals_core::{Generation, OnNewVersion, ReadSideError, SubscriberInfo};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -72,22 +72,14 @@ impl Supervisor {
     }
 
     async fn enrol(&self) -> Result<SubscriberInfo, ReadSideError> {
-        let Inner { annals, projector, options, .. } = &*self.inner;
+        let Inner { projector, options, .. } = &*self.inner;
         let checkpoints = projector.checkpoints();
         let known = checkpoints.subscriber(projector.name()).await?;
         let active = known.as_ref().and_then(SubscriberInfo::active);
         // A process of yesterday's version that starts again does not take back what today's made.
         let is_older = active.is_some_and(|active| active.version > projector.version());
         let on_new_version = if is_older { OnNewVersion::Refuse } else { options.on_new_version };
-        let enrol = Enrol {
-            subscriber: projector.name().clone(),
-            version: projector.version(),
-            partitions: options.partitions,
-            after: options.after,
-            on_new_version,
-            now: annals.clock.now(),
-        };
-        checkpoints.enrol(enrol).await
+        checkpoints.enrol(self.inner.enrol(on_new_version)).await
     }
 
     async fn look(&self) -> Result<SubscriberInfo, ReadSideError> {
