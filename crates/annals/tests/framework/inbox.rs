@@ -25,7 +25,7 @@ macro_rules! on_every_read_side {
 mod crash;
 mod deliver;
 mod dispatch;
-mod faults;
+pub(crate) mod faults;
 mod people;
 mod processes;
 mod retries;

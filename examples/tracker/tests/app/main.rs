@@ -3,6 +3,7 @@
 mod binary;
 mod client;
 mod delivering;
+mod domain;
 mod pages;
 mod rules;
 mod served;

@@ -2,8 +2,10 @@
 
 mod atomic;
 mod binary;
+mod calculator;
 mod client;
 mod http;
+mod parameters;
 mod place;
 mod postgres;
 mod secret;

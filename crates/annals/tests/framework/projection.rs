@@ -1,0 +1,14 @@
+//! Projections over every store and read side, in one process and in several.
+
+mod bank;
+mod crash;
+mod faulty;
+mod keys;
+#[cfg(feature = "sqlite")]
+mod killed;
+mod live;
+mod places;
+mod poison;
+mod rebuild;
+mod running;
+mod takeover;

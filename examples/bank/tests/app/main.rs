@@ -1,0 +1,5 @@
+//! The bank: its domain, its statement, and the program.
+
+mod binary;
+mod domain;
+mod statement;
