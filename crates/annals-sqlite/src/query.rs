@@ -34,6 +34,41 @@ pub(crate) fn plan(connection: &Connection, query: &Query) -> Result<Postings<Ke
     Ok(Postings::any(items.collect::<Result<Vec<_>>>()?))
 }
 
+/// The positions that answer a query, one after the other. What was found and not passed stays.
+pub(crate) struct Members {
+    postings: Postings<Key>,
+    found: Vec<i64>,
+    /// The one found last: the lists are only ever asked for what lies behind it.
+    last: Option<i64>,
+}
+
+impl Members {
+    pub(crate) fn of(postings: Postings<Key>) -> Self {
+        Self { postings, found: Vec::new(), last: None }
+    }
+
+    /// Up to `count` of them, at least one if there are any.
+    pub(crate) fn next(&mut self, lists: &Lists<'_>, count: usize) -> Result<&[i64]> {
+        while self.found.len() < count {
+            let from = match (self.last, lists.direction) {
+                (Some(last), Direction::Forward) => last + 1,
+                (Some(last), Direction::Backward) => last - 1,
+                (None, Direction::Forward) => lists.after + 1,
+                (None, Direction::Backward) => lists.up_to,
+            };
+            let Some(found) = self.postings.seek(lists, from, lists.direction)? else { break };
+            self.last = Some(found);
+            self.found.push(found);
+        }
+        Ok(&self.found[..count.min(self.found.len())])
+    }
+
+    /// Passes the first ones.
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.found.drain(..count);
+    }
+}
+
 /// The position of some event above `after` that matches, if there is one.
 pub(crate) fn find_after(
     connection: &Connection,

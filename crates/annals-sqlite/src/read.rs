@@ -9,12 +9,11 @@ use std::task::{Context, Poll};
 
 use annals_core::{Direction, EventStream, Read, ReadError, RecordedEvent, Scope, StreamId};
 use futures_util::Stream;
-use rusqlite::{Connection, Params, Result, Rows};
+use rusqlite::{Connection, Params, Result, Row, Rows};
 
 use crate::fault::read_error;
 use crate::number::{stored_position, stored_version};
-use crate::query::postings::Postings;
-use crate::query::{Key, Lists, plan};
+use crate::query::{Lists, Members, plan};
 use crate::reader::{Answer, Reader, Readers, lost};
 use crate::row::{Decoder, columns};
 use crate::stream::{newest, position_as_at, version_at};
@@ -25,6 +24,12 @@ const PAGE_EVENTS_MAX: usize = 1_024;
 const PAGE_BYTES_MAX: usize = 512 * 1024;
 /// The first page is small: many readers want only a few events.
 const PAGE_EVENTS_FIRST: usize = 64;
+/// So many of the positions that answer a query are looked up together …
+const MEMBERS_AT_ONCE: usize = 128;
+/// … in one stretch of the log, when that is at most so many times as long.
+const SKIPPED_MAX: usize = 4;
+/// What an index names is not there.
+const MISSING: rusqlite::Error = rusqlite::Error::QueryReturnedNoRows;
 /// How many pages are on their way at once, where it is known beforehand where they begin.
 const PAGES_AHEAD: usize = 2;
 
@@ -58,7 +63,7 @@ impl Stream for Pages {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(read) = self.unread.take() {
-            let first = self.readers.start_job(move |reader| Cursor::first_page(reader, &read));
+            let first = self.start(move |reader| Cursor::first_page(reader, &read));
             self.coming.push_back(first);
         }
         loop {
@@ -85,15 +90,23 @@ impl Pages {
         self.events = page.events.into_iter();
         self.ahead = page.ahead.or_else(|| self.ahead.take());
         if let Some(rest) = page.rest {
-            self.coming.push_front(self.readers.start_job(move |reader| rest.page(reader)));
+            self.coming.push_front(self.start(move |reader| rest.page(reader)));
         }
         while self.coming.len() < PAGES_AHEAD
             && let Some(next) = self.ahead.take()
         {
             let (next, ahead) = next.split();
             self.ahead = ahead;
-            self.coming.push_back(self.readers.start_job(move |reader| next.page(reader)));
+            self.coming.push_back(self.start(move |reader| next.page(reader)));
         }
+    }
+
+    /// Starts to read a page.
+    fn start(
+        &self,
+        page: impl FnOnce(&mut Reader) -> Result<Page, ReadError> + Send + 'static,
+    ) -> Answer<Result<Page, ReadError>> {
+        self.readers.start_job(move |reader| reader.at_once(page))
     }
 }
 
@@ -112,7 +125,7 @@ enum Track {
     /// Positions.
     Log,
     /// Positions.
-    Query(Postings<Key>),
+    Query(Members),
     /// Versions.
     Stream(StreamId),
 }
@@ -136,7 +149,7 @@ impl Cursor {
         let mut low = stored_position(read.after).saturating_add(1);
         let track = match &read.scope {
             Scope::Query(query) if query.is_all() => Track::Log,
-            Scope::Query(query) => Track::Query(plan(connection, query)?),
+            Scope::Query(query) => Track::Query(Members::of(plan(connection, query)?)),
             Scope::Stream(stream) => {
                 let before = version_at(connection, stream, low - 1)?;
                 let last = version_at(connection, stream, high)?;
@@ -193,7 +206,7 @@ impl Cursor {
         };
         let full = match &mut self.track {
             Track::Log => collect.log(self.low, self.high),
-            Track::Query(postings) => collect.query(postings, self.low, self.high),
+            Track::Query(members) => collect.query(members, self.low, self.high),
             Track::Stream(stream) => collect.stream(stream, self.low, self.high),
         }
         .map_err(|error| read_error("reading events", error))?;
@@ -271,34 +284,62 @@ impl Collect<'_> {
         self.select(select, (low, high, stream.as_str()))
     }
 
-    fn query(&mut self, postings: &mut Postings<Key>, low: i64, high: i64) -> Result<bool> {
+    fn query(&mut self, members: &mut Members, low: i64, high: i64) -> Result<bool> {
         let (connection, direction) = (self.connection, self.direction);
         let lists = Lists { connection, after: low - 1, up_to: high, direction };
-        let mut from = match direction {
-            Direction::Forward => low,
-            Direction::Backward => high,
-        };
-        let mut statement = connection.prepare_cached(concat!(
+        while !self.is_full() {
+            let wanted = (self.count - self.events.len()).min(MEMBERS_AT_ONCE);
+            let next = members.next(&lists, wanted)?;
+            let (Some(first), Some(last)) = (next.first(), next.last()) else {
+                return Ok(false);
+            };
+            let (low, high) = (*first.min(last), *last.max(first));
+            let before = self.events.len();
+            if high - low < (next.len() * SKIPPED_MAX) as i64 {
+                self.among(next, low, high)?;
+            } else {
+                self.one_by_one(next)?;
+            }
+            members.pass(self.events.len() - before);
+        }
+        Ok(true)
+    }
+
+    /// The events at some positions that lie close to each other: passing over those between
+    /// them costs less than looking for each.
+    fn among(&mut self, positions: &[i64], low: i64, high: i64) -> Result<()> {
+        let select = events!(self.direction, "position BETWEEN ?1 AND ?2", "position");
+        let mut statement = self.connection.prepare_cached(select)?;
+        let mut rows = statement.query((low, high))?;
+        for &position in positions {
+            if self.is_full() {
+                return Ok(());
+            }
+            loop {
+                let row = rows.next()?.ok_or(MISSING)?;
+                if row.get::<_, i64>(0)? == position {
+                    self.add(row)?;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn one_by_one(&mut self, positions: &[i64]) -> Result<()> {
+        let mut statement = self.connection.prepare_cached(concat!(
             "SELECT ",
             columns!(),
             " FROM annals_events WHERE position = ?1"
         ))?;
-        while !self.is_full() {
-            let Some(found) = postings.seek(&lists, from, direction)? else {
-                return Ok(false);
-            };
-            let before = self.events.len();
-            self.take(statement.query([found])?)?;
-            if self.events.len() == before {
-                // An index names an event that is not there.
-                return Err(rusqlite::Error::QueryReturnedNoRows);
+        for position in positions {
+            if self.is_full() {
+                return Ok(());
             }
-            from = match direction {
-                Direction::Forward => found + 1,
-                Direction::Backward => found - 1,
-            };
+            let mut rows = statement.query([position])?;
+            self.add(rows.next()?.ok_or(MISSING)?)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Adds the rows of a statement until the page is full; whether it became full.
@@ -312,12 +353,17 @@ impl Collect<'_> {
             let Some(row) = rows.next()? else {
                 return Ok(false);
             };
-            let event = self.decoder.decode(row)?;
-            let tags = event.tags.as_stored().map_or(0, str::len);
-            self.bytes += event.data.bytes.len() + event.metadata.as_json().len() + tags;
-            self.events.push(event);
+            self.add(row)?;
         }
         Ok(true)
+    }
+
+    fn add(&mut self, row: &Row<'_>) -> Result<()> {
+        let event = self.decoder.decode(row)?;
+        let tags = event.tags.as_stored().map_or(0, str::len);
+        self.bytes += event.data.bytes.len() + event.metadata.as_json().len() + tags;
+        self.events.push(event);
+        Ok(())
     }
 
     fn is_full(&self) -> bool {

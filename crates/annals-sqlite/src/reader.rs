@@ -5,12 +5,31 @@ use crossbeam_channel::{Receiver, Sender};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::fault::read_error;
 use crate::row::TypeNames;
 
 /// What a reading thread has at hand.
 pub(crate) struct Reader {
     pub(crate) connection: Connection,
     pub(crate) type_names: TypeNames,
+}
+
+impl Reader {
+    /// Reads in one transaction what takes several statements: by itself, each of them would
+    /// lock and unlock the file, which costs more than finding a row.
+    pub(crate) fn at_once<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let failed = |error| read_error("reading", error);
+        self.connection.prepare_cached("BEGIN").and_then(|mut s| s.execute([])).map_err(failed)?;
+        let outcome = read(self);
+        // Nothing was written, so there is nothing that this could undo.
+        let ended = self.connection.prepare_cached("ROLLBACK").and_then(|mut s| s.execute([]));
+        let outcome = outcome?;
+        ended.map_err(failed)?;
+        Ok(outcome)
+    }
 }
 
 type Job = Box<dyn FnOnce(&mut Reader) + Send>;

@@ -6,6 +6,7 @@ mod conditions;
 mod conformance;
 mod damage;
 mod derived;
+mod paging;
 mod read_side;
 mod recovery;
 mod sharing;

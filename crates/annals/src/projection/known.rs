@@ -63,14 +63,18 @@ impl<R> Default for Known<R> {
 
 impl<R> KnownRows<R> {
     /// The keys of which nothing is known.
-    pub(super) fn missing(&self, keys: &[RowKey]) -> Vec<RowKey> {
-        keys.iter().filter(|key| !self.rows.contains_key(key)).cloned().collect()
+    pub(super) fn missing<'k>(&self, keys: impl Iterator<Item = &'k RowKey>) -> Vec<RowKey> {
+        keys.filter(|key| !self.rows.contains_key(key)).cloned().collect()
     }
 
-    /// Takes note of the rows under these keys: those that are not stored do not exist.
-    pub(super) fn learn(&mut self, keys: Vec<RowKey>, stored: Vec<Row>) {
-        self.rows.extend(keys.into_iter().map(|key| (key, KnownRow::Absent)));
+    /// Takes note of stored rows.
+    pub(super) fn learn(&mut self, stored: Vec<Row>) {
         self.bytes += stored.iter().map(|row| row.value.len()).sum::<usize>();
         self.rows.extend(stored.into_iter().map(|row| (row.key, KnownRow::Stored(row.value))));
+    }
+
+    /// The row under a key that is known, or was asked for in vain.
+    pub(super) fn take(&mut self, key: &RowKey) -> KnownRow<R> {
+        self.rows.remove(key).unwrap_or(KnownRow::Absent)
     }
 }

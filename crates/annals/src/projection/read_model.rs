@@ -135,10 +135,10 @@ impl<P: Projection> Projector for ReadModel<P> {
         let lease = &stretch.advance.lease;
         let decoded = Decoded::of(&self.applying, stretch)?;
         let mut known = self.known.take(lease);
-        let missing = known.missing(&decoded.keys);
+        let missing = known.missing(decoded.concerned.iter().map(|row| &row.key));
         if !missing.is_empty() {
             let stored = self.rows.rows_of(lease, &missing).await?;
-            known.learn(missing, stored);
+            known.learn(stored);
         }
         let changes = decoded.apply(&self.applying, &mut known)?;
         self.rows.commit_rows(changes, &stretch.advance).await?;
@@ -167,61 +167,75 @@ impl<P: Projection> ReadModel<P> {
     }
 }
 
-/// The events of a stretch as the projection knows them, with the keys of each that its part owns.
+/// The events of a stretch as the projection knows them.
 struct Decoded<'s, P: Projection> {
-    events: Vec<(P::Event, &'s RecordedEvent, Vec<RowKey>)>,
-    /// All of those keys, each once, in order: whoever else writes rows locks them in the same.
-    keys: Vec<RowKey>,
+    events: Vec<(P::Event, &'s RecordedEvent)>,
+    /// The rows that the part owns and they concern, each once.
+    concerned: Vec<Concerned<'s>>,
+    /// What to apply, in order: an event to a row, by their places above.
+    pairs: Vec<(usize, usize)>,
+}
+
+struct Concerned<'s> {
+    key: RowKey,
+    /// The last event that concerns it.
+    by: &'s RecordedEvent,
 }
 
 impl<'s, P: Projection> Decoded<'s, P> {
     fn of(applying: &Applying<P>, stretch: &'s Stretch) -> Result<Self, ProjectError> {
         let partition = stretch.advance.lease.partition;
+        let (mut concerned, mut places) = (Vec::new(), HashMap::new());
         let mut events = Vec::with_capacity(stretch.events.len());
-        for recorded in &stretch.events {
-            for event in applying.decode(recorded)? {
-                let mut keys = applying.keys_of(&event, recorded);
+        let mut pairs = Vec::with_capacity(stretch.events.len());
+        for by in &stretch.events {
+            for event in applying.decode(by)? {
+                let mut keys = applying.keys_of(&event, by);
                 keys.retain(|key| partition.owns(key.as_str()));
-                if !keys.is_empty() {
-                    events.push((event, recorded, keys));
+                for key in keys {
+                    let place = *places.entry(key).or_insert_with_key(|key| {
+                        concerned.push(Concerned { key: key.clone(), by });
+                        concerned.len() - 1
+                    });
+                    concerned[place].by = by;
+                    pairs.push((events.len(), place));
                 }
+                events.push((event, by));
             }
         }
-        let mut keys: Vec<_> = events.iter().flat_map(|(_, _, keys)| keys.clone()).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        Ok(Self { events, keys })
+        Ok(Self { events, concerned, pairs })
     }
 
-    /// What becomes of the rows, each of which is encoded once.
+    /// What becomes of the rows, each of which is encoded once, in the order of their keys:
+    /// whoever else writes rows locks them in the same.
     fn apply(
         self,
         applying: &Applying<P>,
         known: &mut KnownRows<P::Row>,
     ) -> Result<Vec<RowChange>, ProjectError> {
-        let mut because_of = HashMap::with_capacity(self.keys.len());
-        for (event, recorded, keys) in &self.events {
-            for key in keys {
-                let known = known.rows.get_mut(key).expect("every row was looked for");
-                let row = match std::mem::replace(known, KnownRow::Absent) {
-                    KnownRow::Absent => None,
-                    KnownRow::Stored(value) => Some(row_of(&value, recorded)?),
-                    KnownRow::Decoded(row) => Some(row),
-                };
-                let row = applying.apply(key, row, event, recorded);
-                *known = row.map_or(KnownRow::Absent, KnownRow::Decoded);
-                because_of.insert(key, *recorded);
-            }
+        let Self { events, concerned, pairs } = self;
+        let mut rows: Vec<_> = concerned.iter().map(|row| known.take(&row.key)).collect();
+        for (event, place) in pairs {
+            let (event, recorded) = &events[event];
+            let before = match std::mem::replace(&mut rows[place], KnownRow::Absent) {
+                KnownRow::Absent => None,
+                KnownRow::Stored(value) => Some(row_of(&value, recorded)?),
+                KnownRow::Decoded(row) => Some(row),
+            };
+            let after = applying.apply(&concerned[place].key, before, event, recorded);
+            rows[place] = after.map_or(KnownRow::Absent, KnownRow::Decoded);
         }
-        let mut changes = Vec::with_capacity(self.keys.len());
-        for key in &self.keys {
-            let value = match &known.rows[key] {
-                KnownRow::Decoded(row) => Some(value_of(row, because_of[key])?),
+        let mut changes = Vec::with_capacity(concerned.len());
+        for (Concerned { key, by }, row) in concerned.into_iter().zip(rows) {
+            let value = match &row {
+                KnownRow::Decoded(row) => Some(value_of(row, by)?),
                 KnownRow::Stored(_) | KnownRow::Absent => None,
             };
             known.bytes += value.as_ref().map_or(0, Bytes::len);
-            changes.push(RowChange { key: key.clone(), value });
+            known.rows.insert(key.clone(), row);
+            changes.push(RowChange { key, value });
         }
+        changes.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         Ok(changes)
     }
 }
