@@ -29,7 +29,7 @@ impl Wait {
     ) -> Result<Option<Self>, Refusal> {
         let asked: [Option<String>; 2] = [params.one("wait_for")?, params.one("timeout")?];
         let shown = [
-            header(headers, ConsistencyToken::AFTER_HEADER)?,
+            header(headers, ConsistencyToken::HEADER)?,
             header(headers, ConsistencyToken::WAIT_HEADER)?,
         ];
         if asked.iter().any(Option::is_some) && shown.iter().any(Option::is_some) {

@@ -8,9 +8,9 @@ use annals_core::{Position, Receipt};
 /// What an answer to a write says, and a later read shows again, so that it finds the write.
 ///
 /// Clients keep it as an opaque text: what it holds is nobody's business but that of the log it
-/// came from. Send it with every answer to a write as [`HEADER`](Self::HEADER); a read that shows
-/// it as [`AFTER_HEADER`](Self::AFTER_HEADER) waits until the projection has come so far. The
-/// HTTP API of `annals serve` uses the same names.
+/// came from. Send it with every answer to a write in [`HEADER`](Self::HEADER); a read that shows
+/// it in the same header waits until the projection has come so far. The
+/// HTTP API of `annals serve` does so too.
 ///
 /// ```
 /// use annals::{ConsistencyToken, Receipt, RunningProjection, WaitError};
@@ -38,11 +38,8 @@ use annals_core::{Position, Receipt};
 pub struct ConsistencyToken(Position);
 
 impl ConsistencyToken {
-    /// The header of an answer to a write that holds the token.
-    pub const HEADER: &'static str = "annals-position";
-
-    /// The header of a read that shows it.
-    pub const AFTER_HEADER: &'static str = "annals-after";
+    /// The header that holds the token: in the answer to a write, and in a read that shows it.
+    pub const HEADER: &'static str = "annals-after";
 
     /// The header of a read that says how long to wait at most: `500ms`, or `5s`.
     pub const WAIT_HEADER: &'static str = "annals-wait";
@@ -68,7 +65,7 @@ impl ConsistencyToken {
 
 /// A text that is no [`ConsistencyToken`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no consistency token; send the header annals-position of a write as it was")]
+#[error("it is no consistency token; send the header annals-after as the answer to the write had it")]
 #[non_exhaustive]
 pub struct InvalidToken;
 

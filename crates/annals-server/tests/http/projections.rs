@@ -14,7 +14,7 @@ const DEPOSIT: &str = r#"{"type":"MoneyDeposited","data":{"amount":100}}"#;
 /// Appends, and returns the token.
 async fn deposit(server: &Server) -> String {
     let appended = server.post("/v1/streams/account-1", DEPOSIT).await.ok();
-    appended.headers["annals-position"].to_str().unwrap().to_owned()
+    appended.headers["annals-after"].to_str().unwrap().to_owned()
 }
 
 async fn get_with(server: &Server, path: &str, headers: &[(&'static str, &str)]) -> Answer {

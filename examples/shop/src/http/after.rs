@@ -3,28 +3,27 @@
 
 use std::time::Duration;
 
-use annals::Position;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use annals::{ConsistencyToken, Position};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::problem::Problem;
 use crate::derived::After;
 
-const AFTER: HeaderName = HeaderName::from_static("annals-after");
 /// How long a question waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Says where a write stands.
 pub(super) fn give(answer: &mut Response, position: Position) {
-    answer.headers_mut().insert(AFTER, HeaderValue::from(position.get()));
+    answer.headers_mut().insert(ConsistencyToken::HEADER, HeaderValue::from(position.get()));
 }
 
 /// Which write a question wants to see.
 pub(super) fn take(headers: &HeaderMap) -> Result<Option<After>, Problem> {
-    let Some(after) = headers.get(AFTER) else { return Ok(None) };
-    let position = after.to_str().ok().and_then(|after| after.parse().ok()).map(Position::new);
+    let Some(after) = headers.get(ConsistencyToken::HEADER) else { return Ok(None) };
+    let token = after.to_str().ok().and_then(|after| after.parse::<ConsistencyToken>().ok());
     let detail = "send annals-after as the answer to the write had it";
     let invalid = || Problem::new(StatusCode::BAD_REQUEST, "invalid_after", detail);
-    let position = position.ok_or_else(invalid)?;
+    let position = token.ok_or_else(invalid)?.position();
     Ok(Some(After { position, patience: PATIENCE }))
 }
