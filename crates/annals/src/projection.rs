@@ -150,7 +150,8 @@ impl<E> Keys<E> {
         Self(KeysOf::StreamId)
     }
 
-    /// The rows under these keys; the same event always has the same.
+    /// The rows under these keys; the same event always has the same. A key that is named twice
+    /// counts once: an event is applied to a row once, also when somebody pays themselves.
     ///
     /// ```
     /// # use annals::{Event, Keys, RecordedEvent};
