@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::{
-    Enrol, Failure, Generation, OnNewVersion, Position, Projector, ReadSideError, SubscriberInfo,
-    SubscriberName, SubscriberState,
+    Enrol, Failure, Generation, GenerationInfo, OnNewVersion, Position, Projector, ReadError,
+    ReadSideError, SubscriberInfo, SubscriberName, SubscriberState,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,7 +16,6 @@ use super::options::{Options, Rebuild};
 use super::progress::Progress;
 use super::status::ProjectionStatus;
 use crate::Annals;
-use crate::error::LoadError;
 
 /// How often a checkpoint is asked for that another process may move.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -162,7 +161,7 @@ impl RunningProjection {
         let Some(info) = self.info().await? else {
             return Err(ReadSideError::Unknown(self.name().clone()).into());
         };
-        let trouble = self.inner.trouble.borrow().clone();
+        let trouble = self.inner.trouble.borrow().clone().or_else(|| self.inner.progress.trouble());
         let query = self.inner.projector.query();
         Ok(ProjectionStatus::of(&self.inner.annals, info, query, trouble).await?)
     }
@@ -249,7 +248,7 @@ impl RunningProjection {
 pub enum StatusError {
     /// The log cannot be read.
     #[error(transparent)]
-    Log(#[from] LoadError),
+    Log(#[from] ReadError),
     /// The checkpoints cannot be read.
     #[error(transparent)]
     ReadSide(#[from] ReadSideError),
