@@ -11,6 +11,7 @@
 //! `gather.rs` reads its stretches and `heart.rs` keeps its lease.
 
 mod apply;
+mod deadline;
 mod gather;
 mod heart;
 mod known;
