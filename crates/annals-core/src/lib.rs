@@ -30,6 +30,7 @@ mod limits;
 mod memory;
 mod metadata;
 mod name;
+mod panicked;
 mod position;
 mod query;
 mod read;
@@ -52,6 +53,7 @@ pub use metadata::Metadata;
 pub use name::{
     Category, EventType, Fingerprint, InvalidName, NameFault, StreamId, SubscriberName, Tag,
 };
+pub use panicked::Panicked;
 pub use position::{ExpectedVersion, Position, Version};
 pub use query::{Query, QueryItem};
 pub use read::{Direction, EventStream, Read, Scope};

@@ -66,7 +66,8 @@ enum Kind {
 }
 
 impl Inline {
-    /// A projection whose rows are in the read side's table, in the log's database.
+    /// A projection whose rows are in the read side's table, in the log's database. The
+    /// framework's folds upcast events themselves.
     #[must_use]
     pub fn fold(read_side: &PostgresReadSide, fold: Arc<dyn RowFold>) -> Self {
         Self(Kind::Projection(Applier::of_fold(read_side.clone(), fold)))
@@ -75,12 +76,17 @@ impl Inline {
     /// A projection with tables of its own, in the log's database. Where appends change the same
     /// row, its statements must do with whatever the other one has committed meanwhile, as
     /// `INSERT … ON CONFLICT DO UPDATE` does.
+    ///
+    /// It gets events as they are stored: no upcaster is applied to them, whereas the framework's
+    /// runner, behind the log, hands on what its upcasters make of them. Have it name every type
+    /// under which an event may be stored in its query, and read every shape of it: an event that
+    /// was renamed since is passed over otherwise.
     #[must_use]
     pub fn projection(read_side: &PostgresReadSide, projection: impl PostgresProjection) -> Self {
         Self(Kind::Projection(Applier::of_tables(read_side.clone(), Arc::new(projection))))
     }
 
-    /// A reactor.
+    /// A reactor. It gets events as they are stored.
     #[must_use]
     pub fn reactor(reactor: impl PostgresReactor) -> Self {
         Self(Kind::Reactor(Arc::new(reactor)))

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use annals::{LoadError, StatusError};
+use annals::StatusError;
 use annals_api::{Conflict, Malformed, Problem};
 use annals_core::error::Chain;
 use annals_core::{AppendError, EventId, Invalid, ReadError, ReadSideError};
@@ -173,7 +173,7 @@ impl From<StatusError> for Refusal {
     fn from(error: StatusError) -> Self {
         match error {
             StatusError::ReadSide(error) => error.into(),
-            StatusError::Log(LoadError::Read(error)) => error.into(),
+            StatusError::Log(error) => error.into(),
             error => {
                 log(&error, "unknown");
                 Self::unknown()

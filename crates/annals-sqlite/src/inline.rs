@@ -40,17 +40,23 @@ pub(crate) enum Kind {
 
 impl Inline {
     /// A projection with tables of its own, in the file of the log.
+    ///
+    /// It gets events as they are stored: no upcaster is applied to them, whereas the framework's
+    /// runner, behind the log, hands on what its upcasters make of them. Have it name every type
+    /// under which an event may be stored in its query, and read every shape of it: an event that
+    /// was renamed since is passed over otherwise.
     pub fn projection(projection: impl SqliteProjection + 'static) -> Self {
         Self(Kind::Projection(Arc::new(projection)))
     }
 
-    /// A reactor.
+    /// A reactor. It gets events as they are stored.
     pub fn reactor(reactor: impl SqliteReactor + 'static) -> Self {
         Self(Kind::Reactor(Arc::new(reactor)))
     }
 
     /// A projection whose rows are kept in the file of the log, where a
-    /// [read side](crate::SqliteReadSide) on that file finds them.
+    /// [read side](crate::SqliteReadSide) on that file finds them. The framework's folds upcast
+    /// events themselves.
     #[must_use]
     pub fn rows(fold: Arc<dyn RowFold>) -> Self {
         Self(Kind::Rows(fold))

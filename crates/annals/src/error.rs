@@ -270,7 +270,7 @@ pub enum DecodeFault {
         event_type: String,
         /// The version it leads away from.
         version: u32,
-        /// What it said.
+        /// What it said: [`Panicked`](annals_core::Panicked) when it panicked.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

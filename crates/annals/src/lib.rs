@@ -195,11 +195,12 @@ pub use annals_core::{
     Append, AppendCondition, AppendError, Category, Clock, Conflict, ContentType, Data, Direction,
     EventId, EventStore, EventStoreExt, EventStream, EventType, ExpectedVersion, Fault,
     Fingerprint, Ids, Invalid, InvalidName, InvalidTimestamp, Limits, ListStreams, ManualClock,
-    MemoryReadSide, MemorySnapshots, MemoryStore, Metadata, NameFault, NewEvent, Notice, Position,
-    Query, QueryItem, RandomIds, Read, ReadError, Receipt, RecordedEvent, Scope, SelectSnapshots,
-    SequentialIds, Snapshot, SnapshotError, SnapshotInfo, SnapshotInfos, SnapshotStore, Stats,
-    StreamAppend, StreamCatalog, StreamId, StreamInfo, StreamInfos, StreamReceipt, Subscribe,
-    SubscribeFrom, Subscription, SystemClock, Tag, Tags, Timestamp, Version,
+    MemoryReadSide, MemorySnapshots, MemoryStore, Metadata, NameFault, NewEvent, Notice, Panicked,
+    Position, Query, QueryItem, RandomIds, Read, ReadError, Receipt, RecordedEvent, Scope,
+    SelectSnapshots, SequentialIds, Snapshot, SnapshotError, SnapshotInfo, SnapshotInfos,
+    SnapshotStore, Stats, StreamAppend, StreamCatalog, StreamId, StreamInfo, StreamInfos,
+    StreamReceipt, Subscribe, SubscribeFrom, Subscription, SystemClock, Tag, Tags, Timestamp,
+    Version,
 };
 
 #[cfg(feature = "postgres")]

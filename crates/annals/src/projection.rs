@@ -11,6 +11,7 @@
 //! `gather.rs` reads its stretches and `heart.rs` keeps its lease.
 
 mod apply;
+mod deadline;
 mod gather;
 mod heart;
 mod known;
@@ -150,7 +151,8 @@ impl<E> Keys<E> {
         Self(KeysOf::StreamId)
     }
 
-    /// The rows under these keys; the same event always has the same.
+    /// The rows under these keys; the same event always has the same. A key that is named twice
+    /// counts once: an event is applied to a row once, also when somebody pays themselves.
     ///
     /// ```
     /// # use annals::{Event, Keys, RecordedEvent};

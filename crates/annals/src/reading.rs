@@ -6,7 +6,7 @@ use std::sync::Arc;
 use annals_core::{Direction, EventStream, Notice, Query, Read, RecordedEvent, Scope, Subscribe};
 use futures_util::{Stream, StreamExt, stream};
 
-use crate::error::LoadError;
+use crate::error::{DecodeError, LoadError};
 use crate::upcast::Upcasted;
 use crate::{Annals, Upcasters};
 
@@ -78,15 +78,12 @@ impl Annals {
         let mut stored = read;
         // How many stored events make so many shows only when they are read.
         let limit = stored.limit.take();
-        let asked = match &mut stored.scope {
-            Scope::Stream(_) => None,
-            Scope::Query(query) => {
-                let stored = self.upcasters.as_stored(query);
-                Some(std::mem::replace(query, stored))
-            }
+        let lens = match &mut stored.scope {
+            Scope::Stream(_) => Lens { upcasters: Arc::clone(&self.upcasters), asked: None },
+            Scope::Query(query) => self.lens(query),
         };
         let limited = Limited {
-            lens: Lens { upcasters: Arc::clone(&self.upcasters), asked },
+            lens,
             is_backward: stored.direction == Direction::Backward,
             left: limit.unwrap_or(u64::MAX),
             stored: self.store().read(stored),
@@ -105,12 +102,10 @@ impl Annals {
             return Box::pin(notices.map(|notice| notice.map_err(LoadError::from)));
         }
         let mut stored = subscribe;
-        let query = self.upcasters.as_stored(&stored.query);
-        let asked = Some(std::mem::replace(&mut stored.query, query));
-        let lens = Lens { upcasters: Arc::clone(&self.upcasters), asked };
+        let lens = self.lens(&mut stored.query);
         let notices = self.store().subscribe(stored).map(move |notice| match notice {
             Ok(Notice::Event(event)) => {
-                let current = lens.current(event).into_iter();
+                let current = lens.each(event).into_iter();
                 current.map(|event| event.map(Notice::Event)).collect()
             }
             Ok(caught_up) => vec![Ok(caught_up)],
@@ -118,25 +113,51 @@ impl Annals {
         });
         Box::pin(notices.flat_map(stream::iter))
     }
+
+    /// How what a query finds looks to those who asked it, which becomes the one that the store is
+    /// to be asked.
+    pub(crate) fn lens(&self, query: &mut Query) -> Lens {
+        let upcasters = Arc::clone(&self.upcasters);
+        if upcasters.is_empty() {
+            return Lens { upcasters, asked: None };
+        }
+        let stored = upcasters.as_stored(query);
+        Lens { upcasters, asked: Some(std::mem::replace(query, stored)) }
+    }
 }
 
 /// How stored events look to those who asked for them.
-struct Lens {
+#[derive(Clone, Debug)]
+pub(crate) struct Lens {
     upcasters: Arc<Upcasters>,
-    /// What was asked for; a stream's events are all of them.
+    /// What was asked for; all that is read is if it says nothing.
     asked: Option<Query>,
 }
 
 impl Lens {
     /// What a stored event is now, as far as that was asked for.
-    fn current(&self, stored: RecordedEvent) -> Vec<Result<RecordedEvent, LoadError>> {
-        let mut current = match self.upcasters.apply(&stored) {
-            Ok(Upcasted::AsStored) => vec![stored],
-            Ok(Upcasted::Became(events)) => events,
-            Err(error) => return vec![Err(error.into())],
-        };
-        current.retain(|event| self.asked.as_ref().is_none_or(|query| query.matches(event)));
-        current.into_iter().map(Ok).collect()
+    ///
+    /// # Errors
+    /// When it cannot be upcast.
+    pub(crate) fn current(&self, stored: &RecordedEvent) -> Result<Upcasted, DecodeError> {
+        let is_asked_for =
+            |event: &RecordedEvent| self.asked.as_ref().is_none_or(|query| query.matches(event));
+        Ok(match self.upcasters.apply(stored)? {
+            Upcasted::AsStored if is_asked_for(stored) => Upcasted::AsStored,
+            Upcasted::AsStored => Upcasted::Became(Vec::new()),
+            Upcasted::Became(mut events) => {
+                events.retain(is_asked_for);
+                Upcasted::Became(events)
+            }
+        })
+    }
+
+    fn each(&self, stored: RecordedEvent) -> Vec<Result<RecordedEvent, LoadError>> {
+        match self.current(&stored) {
+            Ok(Upcasted::AsStored) => vec![Ok(stored)],
+            Ok(Upcasted::Became(events)) => events.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error.into())],
+        }
     }
 }
 
@@ -156,7 +177,7 @@ impl Limited {
         }
         let current = match self.stored.next().await? {
             Ok(stored) => {
-                let mut current = self.lens.current(stored);
+                let mut current = self.lens.each(stored);
                 if self.is_backward {
                     current.reverse();
                 }

@@ -61,7 +61,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// # Ok(()) }
 /// ```
 ///
-/// Each is a pure function of the data. Tags and metadata stay as they were stored, so a query
+/// Each is a pure function of the data. One that panics makes the event unreadable, and nothing
+/// else. Tags and metadata stay as they were stored, so a query
 /// finds an old event by its old tags only.
 ///
 /// What is changed is read as JSON and written again, as serde does: numbers are then at most 64

@@ -1,12 +1,11 @@
 //! Drives a projection in SQL: rows and checkpoint in one transaction.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use annals_core::{
-    CheckpointStore, Fault, Generation, PoisonEvent, ProjectError, Projector, Query, ReadSideError,
-    RecordedEvent, Stretch, SubscriberName, Timestamp,
+    CheckpointStore, Fault, Generation, Panicked, PoisonEvent, ProjectError, Projector, Query,
+    ReadSideError, RecordedEvent, Stretch, SubscriberName, Timestamp,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode};
@@ -126,7 +125,7 @@ pub(crate) fn guarded(
     connection: &Connection,
     run: impl FnOnce() -> Result<(), BoxError>,
 ) -> Result<(), BoxError> {
-    let ran = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".into()));
+    let ran = Panicked::catch(run).unwrap_or_else(|panicked| Err(panicked.into()));
     if ran.is_ok() && connection.is_autocommit() {
         return Err(EndedTransaction.into());
     }

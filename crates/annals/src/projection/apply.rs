@@ -30,11 +30,16 @@ impl<P: Projection> Applying<P> {
         decoded.map(Iterator::collect).map_err(|error| PoisonEvent::new(recorded, error))
     }
 
-    /// The keys that an event concerns.
+    /// The keys that an event concerns, each once.
     pub(crate) fn keys_of(&self, event: &P::Event, recorded: &RecordedEvent) -> Vec<RowKey> {
         match &self.keys.0 {
             KeysOf::StreamId => vec![RowKey::new(recorded.stream.id())],
-            KeysOf::By(keys) => keys(event, recorded),
+            KeysOf::By(keys) => {
+                let mut keys = keys(event, recorded);
+                keys.sort_unstable();
+                keys.dedup();
+                keys
+            }
         }
     }
 

@@ -32,7 +32,8 @@ pub(super) struct Options {
     pub(super) owner: Arc<str>,
 }
 
-/// What to do with an event that a projection cannot apply.
+/// What to do with an event that a projection cannot apply: because its code refuses it or panics,
+/// or because no [upcaster](crate::Upcasters) can bring it to its newest shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnPoison {

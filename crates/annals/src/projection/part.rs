@@ -1,11 +1,12 @@
 //! Works one part of one generation: claims it, applies stretch after stretch, and gives it back.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::error::Chain;
 use annals_core::{
-    Advance, Claim, Clock, Failure, Generation, Invalid, Lease, Parked, PoisonEvent, Position,
+    Advance, Claim, Clock, Failure, Generation, Lease, Panicked, Parked, PoisonEvent, Position,
     ProjectError, Projector, ReadError, ReadSideError, RecordedEvent, Renewed, Role, Stretch,
     Subscribe, SubscriberState,
 };
@@ -15,9 +16,8 @@ use tokio::time::Instant;
 use super::gather::{Bounds, Gathered, Gatherer};
 use super::heart::{self, Heart, Pulse};
 use super::options::{OnPoison, Options};
-use super::progress::{Progress, Share};
+use super::progress::{Progress, Share, Taken};
 use crate::Annals;
-use crate::error::LoadError;
 
 /// How often a checkpoint moves over events that concern nobody here.
 const IDLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -52,7 +52,9 @@ enum End {
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     #[error(transparent)]
     Project(#[from] ProjectError),
 }
@@ -69,10 +71,10 @@ impl From<ReadSideError> for End {
     }
 }
 
-impl From<LoadError> for End {
-    fn from(error: LoadError) -> Self {
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
         match error {
-            LoadError::Read(ReadError::Closed) => Self::Stopped,
+            ReadError::Closed => Self::Stopped,
             error => Self::Failed(error.into()),
         }
     }
@@ -84,10 +86,10 @@ impl PartWorker {
         let mut wait = PATIENCE.0;
         loop {
             let end = match self.claim().await {
-                Ok(Some(lease)) => {
+                Ok(Some((lease, taken))) => {
                     let end = self.work(&lease).await.expect_err("work ends for a reason");
                     self.progress.left(self.generation, self.partition);
-                    self.share.give_back();
+                    drop(taken);
                     // One that is lost, or a database that is gone, needs no giving back.
                     let _ = self.projector.checkpoints().release(&lease).await;
                     end
@@ -95,6 +97,9 @@ impl PartWorker {
                 Ok(None) => End::Stopped,
                 Err(error) => error.into(),
             };
+            if !matches!(end, End::Failed(_)) {
+                self.progress.out_of_trouble(self.generation, self.partition);
+            }
             match end {
                 End::Stopped | End::Gone => return,
                 End::Lost => wait = PATIENCE.0,
@@ -102,6 +107,7 @@ impl PartWorker {
                     let (projection, part) = (self.projector.name(), self.partition);
                     let error = Chain(&error).to_string();
                     tracing::warn!(%projection, part, error, "a projection does not go on; it is tried again");
+                    self.progress.in_trouble(self.generation, self.partition, error);
                     if self.stops_within(wait).await {
                         return;
                     }
@@ -112,11 +118,13 @@ impl PartWorker {
     }
 
     /// Waits for the part to be free; `None` when told to stop.
-    async fn claim(&mut self) -> Result<Option<Lease>, ReadSideError> {
+    async fn claim(&mut self) -> Result<Option<(Lease, Taken)>, ReadSideError> {
         let checkpoints = self.projector.checkpoints();
         loop {
             let part = (self.generation, self.partition);
-            if self.share.take(&*checkpoints, part, &*self.annals.clock, &self.options).await? {
+            let clock = &*self.annals.clock;
+            let taken = self.share.take(&*checkpoints, part, clock, &self.options).await?;
+            if let Some(taken) = taken {
                 let now = self.annals.clock.now();
                 let claim = Claim {
                     subscriber: self.projector.name().clone(),
@@ -126,13 +134,8 @@ impl PartWorker {
                     now,
                     until: now.saturating_add(self.options.lease),
                 };
-                match checkpoints.claim(claim).await {
-                    Ok(Some(lease)) => return Ok(Some(lease)),
-                    Ok(None) => self.share.give_back(),
-                    Err(error) => {
-                        self.share.give_back();
-                        return Err(error);
-                    }
+                if let Some(lease) = checkpoints.claim(claim).await? {
+                    return Ok(Some((lease, taken)));
                 }
             }
             if self.stops_within((self.options.lease / 4).min(Duration::from_secs(1))).await {
@@ -151,7 +154,8 @@ impl PartWorker {
         let clock = Arc::clone(&self.annals.clock);
         let heart = Heart::start(checkpoints, clock, lease.clone(), self.options.lease).await?;
         let mut pulse = heart.pulse();
-        self.projector.prepare(self.generation).await.map_err(end_of)?;
+        let prepared = Panicked::catch_in(self.projector.prepare(self.generation)).await;
+        prepared.map_err(|panicked| End::Failed(panicked.into()))?.map_err(end_of)?;
         let mut at =
             Place { saved: lease.position, reached: lease.position, saved_at: Instant::now() };
         self.progress.reached(self.generation, self.partition, at.reached);
@@ -171,18 +175,21 @@ impl PartWorker {
                 if is_at_head {
                     self.swap_when_caught_up(lease, &mut at, &pulse).await?;
                 }
+                self.progress.out_of_trouble(self.generation, self.partition);
                 self.keep_pace(&pulse, events, begun).await?;
             }
         }
     }
 
     fn read_on(&self, lease: &Lease, after: Position) -> Gatherer {
-        let subscribe = Subscribe::query(self.projector.query()).after(after);
+        let mut query = self.projector.query();
+        let lens = self.annals.lens(&mut query);
+        let notices = self.annals.store().subscribe(Subscribe::query(query).after(after));
         let Options { events_max, gather, .. } = *self.options;
         let (projector, partition) = (Arc::clone(&self.projector), lease.partition);
         let concerns = move |event: &RecordedEvent| projector.concerns(event, partition);
         let bounds = Bounds { events_max, gather };
-        Gatherer::start(self.annals.subscribe(subscribe), bounds, concerns)
+        Gatherer::start(notices, lens, bounds, concerns)
     }
 
     /// The next stretch; `None` when the subscriber was told to pause. While it waits for one,
@@ -243,14 +250,8 @@ impl PartWorker {
         at: &mut Place,
         pulse: &mut watch::Receiver<Pulse>,
     ) -> Result<bool, End> {
-        let Gathered { mut events, to, .. } = gathered;
-        if events.is_empty() {
-            at.reached = to.max(at.reached);
-            if at.saved_at.elapsed() >= IDLE_INTERVAL {
-                self.save(lease, at).await?;
-            }
-            return Ok(true);
-        }
+        let Gathered { mut events, to, unreadable, .. } = gathered;
+        let is_empty = events.is_empty();
         let mut take = events.len();
         while !events.is_empty() {
             let mut rest = events.split_off(take);
@@ -265,8 +266,8 @@ impl PartWorker {
                     continue;
                 }
                 Outcome::Poison(poison) => poison,
-                Outcome::Refused(invalid) => match first_half(&events) {
-                    0 => PoisonEvent::new(&events[0], invalid),
+                Outcome::Refused(error) => match first_half(&events) {
+                    0 => PoisonEvent::new(&events[0], error),
                     half => {
                         events.append(&mut rest);
                         take = half;
@@ -280,18 +281,41 @@ impl PartWorker {
             if before > 0 {
                 continue;
             }
-            match self.options.on_poison {
-                OnPoison::Park => self.park(lease, &poison, at).await?,
-                OnPoison::Stop => {
-                    self.fail(lease, &poison, pulse).await?;
-                    return Ok(false);
-                }
+            if !self.meet(lease, &poison, at, pulse).await? {
+                return Ok(false);
             }
             events.retain(|event| event.position > poison.position);
             take = events.len();
         }
         at.reached = to.max(at.reached);
+        if let Some(poison) = unreadable {
+            return self.meet(lease, &poison, at, pulse).await;
+        }
+        if is_empty && at.saved_at.elapsed() >= IDLE_INTERVAL {
+            self.save(lease, at).await?;
+        }
         Ok(true)
+    }
+
+    /// Does with an event that cannot be applied, when all before it are, what is to be done with
+    /// those. `false` when it stopped there and was resumed.
+    async fn meet(
+        &mut self,
+        lease: &Lease,
+        poison: &PoisonEvent,
+        at: &mut Place,
+        pulse: &mut watch::Receiver<Pulse>,
+    ) -> Result<bool, End> {
+        match self.options.on_poison {
+            OnPoison::Park => {
+                self.park(lease, poison, at).await?;
+                Ok(true)
+            }
+            OnPoison::Stop => {
+                self.fail(lease, poison, pulse).await?;
+                Ok(false)
+            }
+        }
     }
 
     fn stretch(&self, lease: &Lease, events: Vec<RecordedEvent>, to: Position) -> Stretch {
@@ -313,14 +337,16 @@ impl PartWorker {
     ) -> Result<Outcome, End> {
         let mut wait = PATIENCE.0;
         loop {
-            let fault = match self.projector.project(stretch).await {
-                Ok(()) => return Ok(Outcome::Applied),
-                Err(ProjectError::Poison(poison)) => return Ok(Outcome::Poison(poison)),
-                Err(ProjectError::ReadSide(ReadSideError::Invalid(invalid))) => {
-                    return Ok(Outcome::Refused(invalid));
+            // It is foreign code, and must not take the worker with it.
+            let fault = match Panicked::catch_in(self.projector.project(stretch)).await {
+                Ok(Ok(())) => return Ok(Outcome::Applied),
+                Ok(Err(ProjectError::Poison(poison))) => return Ok(Outcome::Poison(poison)),
+                Ok(Err(ProjectError::ReadSide(ReadSideError::Invalid(invalid)))) => {
+                    return Ok(Outcome::Refused(invalid.into()));
                 }
-                Err(ProjectError::ReadSide(ReadSideError::Unavailable(fault))) => fault,
-                Err(error) => return Err(end_of(error)),
+                Err(panicked) => return Ok(Outcome::Refused(panicked.into())),
+                Ok(Err(ProjectError::ReadSide(ReadSideError::Unavailable(fault)))) => fault,
+                Ok(Err(error)) => return Err(end_of(error)),
             };
             let (projection, part) = (self.projector.name(), self.partition);
             let error = Chain(&fault).to_string();
@@ -444,8 +470,9 @@ enum Outcome {
     Applied,
     /// This event cannot be applied, and nothing was.
     Poison(PoisonEvent),
-    /// Something is wrong with what came of it; it was not said which event made it so.
-    Refused(Invalid),
+    /// Something is wrong with what came of it, or it panicked; it was not said which event made
+    /// it so.
+    Refused(Box<dyn Error + Send + Sync>),
 }
 
 /// How many events the first half of them is, not dividing a position; 0 when they are all at one.

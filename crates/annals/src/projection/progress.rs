@@ -1,8 +1,8 @@
 //! What the workers of a projection share within this process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use annals_core::{
     CheckpointStore, Clock, Generation, Position, ReadSideError, SubscriberInfo, SubscriberName,
@@ -18,6 +18,8 @@ use super::options::Options;
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     parts: Mutex<HashMap<(Generation, u32), Position>>,
+    /// What is in the way of parts that do not go on, and are tried again.
+    troubles: Mutex<BTreeMap<(Generation, u32), String>>,
     /// Something has changed.
     moved: Notify,
 }
@@ -31,6 +33,21 @@ impl Progress {
     pub(super) fn left(&self, generation: Generation, part: u32) {
         self.parts().remove(&(generation, part));
         self.moved.notify_waiters();
+    }
+
+    /// A part does not go on because of this.
+    pub(super) fn in_trouble(&self, generation: Generation, part: u32, error: String) {
+        self.troubles().insert((generation, part), error);
+    }
+
+    /// A part goes on, or is not this process's any more.
+    pub(super) fn out_of_trouble(&self, generation: Generation, part: u32) {
+        self.troubles().remove(&(generation, part));
+    }
+
+    /// What is in the way of the first part that does not go on.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.troubles().values().next().cloned()
     }
 
     /// Whoever waits looks again.
@@ -49,6 +66,10 @@ impl Progress {
 
     fn parts(&self) -> MutexGuard<'_, HashMap<(Generation, u32), Position>> {
         self.parts.lock().expect("nobody panics while holding the progress")
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<(Generation, u32), String>> {
+        self.troubles.lock().expect("nobody panics while holding the troubles")
     }
 }
 
@@ -69,40 +90,47 @@ impl Share {
     /// Takes a place for a part: within the share at once, beyond it only if nobody has had the
     /// part for as long as a lease lasts.
     pub(super) async fn take(
-        &self,
+        self: &Arc<Self>,
         checkpoints: &dyn CheckpointStore,
         (generation, part): (Generation, u32),
         clock: &dyn Clock,
         options: &Options,
-    ) -> Result<bool, ReadSideError> {
+    ) -> Result<Option<Taken>, ReadSideError> {
         if options.share == u32::MAX {
-            self.taken.fetch_add(1, Ordering::SeqCst);
-            return Ok(true);
+            return Ok(Some(self.take_one().0));
         }
         // Whoever only tries to get a part that somebody has would take a place from one that is
         // to be had.
         let info = checkpoints.subscriber(&self.subscriber).await?;
         if !is_free(info.as_ref(), (generation, part), clock.now()) {
             self.free().remove(&(generation, part));
-            return Ok(false);
+            return Ok(None);
         }
-        if self.taken.fetch_add(1, Ordering::SeqCst) < options.share {
-            return Ok(true);
+        let (taken, before) = self.take_one();
+        if before < options.share {
+            return Ok(Some(taken));
         }
         let since = *self.free().entry((generation, part)).or_insert_with(Instant::now);
-        if since.elapsed() >= options.lease {
-            return Ok(true);
-        }
-        self.give_back();
-        Ok(false)
+        Ok((since.elapsed() >= options.lease).then_some(taken))
     }
 
-    pub(super) fn give_back(&self) {
-        self.taken.fetch_sub(1, Ordering::SeqCst);
+    /// A place, and how many were taken before it.
+    fn take_one(self: &Arc<Self>) -> (Taken, u32) {
+        let before = self.taken.fetch_add(1, Ordering::SeqCst);
+        (Taken(Arc::clone(self)), before)
     }
 
     fn free(&self) -> MutexGuard<'_, HashMap<(Generation, u32), Instant>> {
         self.free.lock().expect("nobody panics while holding the free parts")
+    }
+}
+
+/// A place of the share, given back when it is dropped: however the work on the part ends.
+pub(super) struct Taken(Arc<Share>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -7,8 +7,9 @@ use annals_core::{
     CheckpointStore, Enrol, Generation, GenerationInfo, OnNewVersion, Parked, Position, Query,
     ReadSideError, SubscriberInfo, SubscriberName, SubscriberState,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
+use super::deadline::Deadline;
 use super::options::Rebuild;
 use super::running::{StatusError, WaitError, failure};
 use super::status::ProjectionStatus;
@@ -175,7 +176,7 @@ impl Projections {
         position: Position,
         timeout: Duration,
     ) -> Result<(), WaitError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Deadline::within(timeout);
         loop {
             let info = self.info(name).await?;
             let reached = info.active().map_or(Position::START, GenerationInfo::position);
@@ -186,11 +187,10 @@ impl Projections {
                 let failure = failure.clone();
                 return Err(WaitError::Failed { projection: name.clone(), failure });
             }
-            let now = Instant::now();
-            if now >= deadline {
+            if deadline.has_passed() {
                 return Err(WaitError::TimedOut { projection: name.clone(), reached });
             }
-            sleep_until(deadline.min(now + LOOK_INTERVAL)).await;
+            sleep_until(deadline.or_in(LOOK_INTERVAL)).await;
         }
     }
 }

@@ -2,21 +2,21 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_core::{
-    Enrol, Failure, Generation, OnNewVersion, Position, Projector, ReadSideError, SubscriberInfo,
-    SubscriberName, SubscriberState,
+    Enrol, Failure, Generation, GenerationInfo, OnNewVersion, Position, Projector, ReadError,
+    ReadSideError, SubscriberInfo, SubscriberName, SubscriberState,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
+use super::deadline::Deadline;
 use super::options::{Options, Rebuild};
 use super::progress::Progress;
 use super::status::ProjectionStatus;
 use crate::Annals;
-use crate::error::LoadError;
 
 /// How often a checkpoint is asked for that another process may move.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -33,6 +33,8 @@ pub(super) struct Inner {
     pub(super) projector: Arc<dyn Projector>,
     pub(super) options: Arc<Options>,
     pub(super) progress: Arc<Progress>,
+    /// Whether this process has said once that it runs it.
+    pub(super) is_enrolled: AtomicBool,
     /// Why it does not run at all.
     pub(super) trouble: watch::Sender<Option<String>>,
 }
@@ -64,6 +66,14 @@ pub enum WaitError {
         /// Where and why.
         failure: Failure,
     },
+    /// It does not run in this process.
+    #[error("the projection {projection} does not run here: {trouble}")]
+    NotEnrolled {
+        /// Which projection.
+        projection: SubscriberName,
+        /// What is in the way.
+        trouble: String,
+    },
     /// The checkpoints cannot be read.
     #[error(transparent)]
     ReadSide(#[from] ReadSideError),
@@ -93,7 +103,7 @@ impl RunningProjection {
     /// # Errors
     /// [`WaitError`]; nothing else changes because of it.
     pub async fn wait_for(&self, position: Position, timeout: Duration) -> Result<(), WaitError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Deadline::within(timeout);
         loop {
             let changed = self.inner.progress.next_change();
             tokio::pin!(changed);
@@ -107,36 +117,47 @@ impl RunningProjection {
                 let projection = self.name().clone();
                 return Err(WaitError::Failed { projection, failure: failure.clone() });
             }
-            if Instant::now() >= deadline {
+            if deadline.has_passed() {
                 return Err(WaitError::TimedOut { projection: self.name().clone(), reached });
             }
-            let look = (Instant::now() + LOOK_INTERVAL).min(deadline);
             // Whichever comes first.
-            let _ = tokio::time::timeout_at(look, changed).await;
+            let _ = tokio::time::timeout_at(deadline.or_in(LOOK_INTERVAL), changed).await;
         }
     }
 
-    /// Waits until no rebuild is under way.
+    /// Waits until no rebuild is under way: neither one that is known already, nor one that begins
+    /// with the [start](super::Projecting::start), since the version of the code is another.
     ///
     /// # Errors
-    /// As [`wait_for`](Self::wait_for).
+    /// As [`wait_for`](Self::wait_for), and [`WaitError::NotEnrolled`] when it does not get as far
+    /// as to know of a rebuild.
     pub async fn wait_for_rebuild(&self, timeout: Duration) -> Result<(), WaitError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Deadline::within(timeout);
         loop {
+            // Asked first: what is enrolled afterwards is not in the answer yet.
+            let is_enrolled = self.inner.is_enrolled.load(Ordering::SeqCst);
             let info = self.info().await?;
-            let Some(building) = info.as_ref().and_then(SubscriberInfo::building) else {
-                return Ok(());
-            };
-            let mut failures = building.partitions.iter().filter_map(|part| part.failure.as_ref());
-            if let Some(failure) = failures.next() {
-                let projection = self.name().clone();
-                return Err(WaitError::Failed { projection, failure: failure.clone() });
+            let building = info.as_ref().and_then(SubscriberInfo::building);
+            let projection = || self.name().clone();
+            match building {
+                None if is_enrolled => return Ok(()),
+                None => {
+                    if let Some(trouble) = self.inner.trouble.borrow().clone() {
+                        return Err(WaitError::NotEnrolled { projection: projection(), trouble });
+                    }
+                }
+                Some(building) => {
+                    let mut parts = building.partitions.iter();
+                    if let Some(failure) = parts.find_map(|part| part.failure.clone()) {
+                        return Err(WaitError::Failed { projection: projection(), failure });
+                    }
+                }
             }
-            if Instant::now() >= deadline {
-                let reached = building.position();
-                return Err(WaitError::TimedOut { projection: self.name().clone(), reached });
+            if deadline.has_passed() {
+                let reached = building.map_or(Position::START, GenerationInfo::position);
+                return Err(WaitError::TimedOut { projection: projection(), reached });
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep_until(deadline.or_in(LOOK_INTERVAL)).await;
         }
     }
 
@@ -162,7 +183,7 @@ impl RunningProjection {
         let Some(info) = self.info().await? else {
             return Err(ReadSideError::Unknown(self.name().clone()).into());
         };
-        let trouble = self.inner.trouble.borrow().clone();
+        let trouble = self.inner.trouble.borrow().clone().or_else(|| self.inner.progress.trouble());
         let query = self.inner.projector.query();
         Ok(ProjectionStatus::of(&self.inner.annals, info, query, trouble).await?)
     }
@@ -249,7 +270,7 @@ impl RunningProjection {
 pub enum StatusError {
     /// The log cannot be read.
     #[error(transparent)]
-    Log(#[from] LoadError),
+    Log(#[from] ReadError),
     /// The checkpoints cannot be read.
     #[error(transparent)]
     ReadSide(#[from] ReadSideError),

@@ -59,7 +59,8 @@ pub trait Sink: Send + Sync + 'static {
     /// A [`PoisonEvent`](annals_core::PoisonEvent) for one that cannot be written however often it
     /// is tried; [`ReadSideError::Unavailable`](annals_core::ReadSideError::Unavailable) when the
     /// place does not answer, which leads to another attempt. What was written before an error
-    /// is written again.
+    /// is written again. A panic is an error, too: the events are then tried in smaller and smaller
+    /// numbers, until the one is found that it is about.
     async fn write(&self, events: &[RecordedEvent]) -> Result<(), ProjectError>;
 }
 

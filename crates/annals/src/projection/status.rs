@@ -4,12 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use annals_core::{
-    Failure, GenerationInfo, Position, Query, Read, SubscriberInfo, SubscriberState, Timestamp,
+    Failure, GenerationInfo, Position, Query, Read, ReadError, SubscriberInfo, SubscriberState,
+    Timestamp,
 };
 use futures_util::TryStreamExt;
 
 use crate::Annals;
-use crate::error::LoadError;
+use crate::upcast::Upcasted;
 
 /// Events behind a checkpoint are counted up to so many.
 const COUNTED_MAX: u64 = 10_000;
@@ -26,7 +27,8 @@ pub struct ProjectionStatus {
     pub lag: Lag,
     /// How far a rebuild has come, if one is under way.
     pub rebuild: Option<GenerationProgress>,
-    /// Why it does not run in this process at all: rows of another version, for example.
+    /// Why it does not run in this process, or a part of it does not: rows of another version, for
+    /// example, or a table that cannot be made. What may pass is tried again.
     pub trouble: Option<String>,
 }
 
@@ -88,7 +90,7 @@ impl ProjectionStatus {
         info: SubscriberInfo,
         query: Query,
         trouble: Option<String>,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<Self, ReadError> {
         let head = annals.store().head().await?;
         let now = annals.clock.now();
         let position = info.active().map_or(Position::START, GenerationInfo::position);
@@ -101,17 +103,26 @@ impl ProjectionStatus {
     }
 }
 
+/// Counts what waits. An event that cannot be read is one that waits, too.
 async fn lag(
     annals: &Annals,
-    query: Query,
+    mut query: Query,
     after: Position,
     now: Timestamp,
-) -> Result<Lag, LoadError> {
-    let mut waiting = annals.read(Read::query(query).after(after).limit(COUNTED_MAX + 1));
+) -> Result<Lag, ReadError> {
+    let lens = annals.lens(&mut query);
+    let mut waiting = annals.store().read(Read::query(query).after(after));
     let (mut events, mut oldest) = (0_u64, None);
-    while let Some(event) = waiting.try_next().await? {
-        oldest.get_or_insert(event.recorded_at);
-        events += 1;
+    while events <= COUNTED_MAX
+        && let Some(stored) = waiting.try_next().await?
+    {
+        events += match lens.current(&stored) {
+            Ok(Upcasted::Became(current)) => current.len() as u64,
+            Ok(Upcasted::AsStored) | Err(_) => 1,
+        };
+        if events > 0 {
+            oldest.get_or_insert(stored.recorded_at);
+        }
     }
     let time = oldest.map_or(Duration::ZERO, |oldest| elapsed(oldest, now));
     Ok(Lag { events: events.min(COUNTED_MAX), or_more: events > COUNTED_MAX, time })
@@ -124,8 +135,9 @@ async fn progress(
     query: Query,
     head: Position,
     now: Timestamp,
-) -> Result<GenerationProgress, LoadError> {
-    let first = annals.read(Read::query(query).limit(1)).try_next().await?;
+) -> Result<GenerationProgress, ReadError> {
+    let query = annals.upcasters.as_stored(&query);
+    let first = annals.store().read(Read::query(query).limit(1)).try_next().await?;
     let first = first.map_or(head, |event| event.position);
     let share = |part: Position| {
         let (first, part, head) = (first.get(), part.get(), head.get());

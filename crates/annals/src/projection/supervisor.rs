@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_core::error::Chain;
@@ -34,6 +35,7 @@ impl Supervisor {
             projector,
             options: Arc::new(options),
             progress: Arc::new(Progress::default()),
+            is_enrolled: AtomicBool::new(false),
             trouble: watch::Sender::new(None),
         });
         let supervisor =
@@ -42,12 +44,12 @@ impl Supervisor {
     }
 
     async fn run(mut self) {
-        let mut is_enrolled = false;
         loop {
+            let is_enrolled = self.inner.is_enrolled.load(Ordering::SeqCst);
             let info = if is_enrolled { self.look().await } else { self.enrol().await };
-            is_enrolled |= info.is_ok();
             match info {
                 Ok(info) => {
+                    self.inner.is_enrolled.store(true, Ordering::SeqCst);
                     self.begin_workers(&info);
                     self.inner.trouble.send_replace(None);
                 }

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::fmt::Debug;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use annals_core::Panicked;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
@@ -69,9 +69,5 @@ pub(super) fn check(holds: impl FnOnce() -> bool) -> Result<(), String> {
 
 /// What it comes to, or what it panicked with.
 pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        text.unwrap_or("it panicked").to_owned()
-    })
+    Panicked::catch(work).map_err(|panicked| panicked.said)
 }

@@ -1,6 +1,6 @@
 //! What becomes of one stored event.
 
-use annals_core::{ContentType, Data, EventType, RecordedEvent};
+use annals_core::{ContentType, Data, EventType, Panicked, RecordedEvent};
 use serde_json::Value;
 
 use super::{Failure, Finally, Step, Steps, Upcasters, as_object};
@@ -16,7 +16,7 @@ pub(crate) enum Upcasted {
 
 impl Upcasters {
     /// # Errors
-    /// When an upcaster cannot read the data, or they lead in a circle.
+    /// When an upcaster cannot read the data, or panics, or they lead in a circle.
     pub(crate) fn apply(&self, stored: &RecordedEvent) -> Result<Upcasted, DecodeError> {
         let steps = self.types.get(stored.event_type.as_str());
         if !steps.is_some_and(|steps| steps.concern(stored.schema_version)) {
@@ -74,13 +74,15 @@ impl<'a> Walk<'a> {
             let data = self.json(std::mem::replace(&mut shape.said, Said::AsStored))?;
             match step {
                 Step::Change(change) => {
-                    let changed = change(data).map_err(|source| shape.fault(source))?;
-                    shape.said = Said::Changed(changed);
+                    let changed = Panicked::catch(|| change(data));
+                    let changed = changed.map_err(|panicked| shape.fault(panicked.into()))?;
+                    shape.said = Said::Changed(changed.map_err(|source| shape.fault(source))?);
                     shape.version += 1;
                 }
                 Step::Split { into, split } => {
                     let object = as_object(data).map_err(|source| shape.fault(source))?;
-                    for part in split(object) {
+                    let parts = Panicked::catch(|| split(object));
+                    for part in parts.map_err(|panicked| shape.fault(panicked.into()))? {
                         if !into.contains(&part.event_type) {
                             let made = part.event_type;
                             let fault = format!("it makes {made}, which is not announced");

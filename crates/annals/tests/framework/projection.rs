@@ -7,8 +7,10 @@ mod keys;
 #[cfg(feature = "sqlite")]
 mod killed;
 mod live;
+mod panics;
 mod places;
 mod poison;
 mod rebuild;
 mod running;
 mod takeover;
+mod unreadable;

@@ -201,6 +201,31 @@ async fn an_upcaster_that_cannot_says_which_and_why() {
 }
 
 #[tokio::test]
+async fn an_upcaster_that_panics_says_so_of_the_event() {
+    let upcasters = Upcasters::new()
+        .upcast("Changed", 1, |data| {
+            let _ = data["user"].clone();
+        })
+        .upcast_typed("Typed", 1, |(): ()| -> Value { panic!("cannot be") })
+        .split("Split", 1, &["Changed"], |data| panic!("{} fields", data.len()));
+    let cases = [
+        ("Changed", "{}", "no entry"),
+        ("Typed", "null", "cannot be"),
+        ("Split", "{}", "0 fields"),
+    ];
+    for (name, data, why) in cases {
+        let bank = log("customer-c1", [old(name, 1, data), old("Other", 1, "{}")]).await;
+        let bank = Annals::new(bank).with_upcasters(&upcasters);
+        let read = futures_util::StreamExt::collect::<Vec<_>>(bank.read(annals::Read::all())).await;
+        let [Err(LoadError::Decode(error)), Ok(_)] = &read[..] else { panic!("{read:?}") };
+        assert!(error.to_string().contains(&format!("from version 1 of {name} ")), "{error}");
+        let source = std::error::Error::source(&**error).expect("it has a reason");
+        let panicked = source.downcast_ref::<annals::Panicked>().expect("that it panicked");
+        assert!(panicked.said.contains(why), "{panicked}");
+    }
+}
+
+#[tokio::test]
 async fn ways_in_a_circle_end_in_an_error() {
     fn around() -> Upcasters {
         Upcasters::new()

@@ -1,7 +1,6 @@
 //! Projections that a log in memory runs itself, inside its appends.
 
 use std::collections::{BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use crate::read_side::{
     Enrol, Generation, OnNewVersion, Partition, PoisonEvent, ProjectError, RowChange, RowFold,
     RowKey, SubscriberState,
 };
-use crate::{Position, Query, RecordedEvent, Timestamp};
+use crate::{Panicked, Position, Query, RecordedEvent, Timestamp};
 
 /// Who works the parts of a projection that runs inline: for ever, and nobody beside it.
 const OWNER: &str = "the append";
@@ -107,8 +106,8 @@ impl Inline {
         };
         for event in log[behind..].iter().filter(|event| query.matches(event)) {
             // It is foreign code, and must not leave the locks behind that it runs under.
-            let fold = AssertUnwindSafe(|| staged.fold(fold, rows, part.partition, event));
-            catch_unwind(fold).unwrap_or_else(|_| Err(PoisonEvent::new(event, "it panicked")))?;
+            Panicked::catch(|| staged.fold(fold, rows, part.partition, event))
+                .unwrap_or_else(|panicked| Err(PoisonEvent::new(event, panicked)))?;
         }
         for (key, value) in &staged.changes {
             let change = RowChange { key: key.clone(), value: value.clone() };

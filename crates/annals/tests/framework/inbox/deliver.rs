@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use annals::inbox::Retries;
 use annals::{
-    Annals, Context, DeliveryState, Event, Inbox, Metadata, Part, ReactError, Reacting, Reactor,
-    SelectDeliveries, Upcasters, types,
+    Annals, Context, DeliveryInfo, DeliveryState, Event, Inbox, Metadata, Part, ReactError,
+    Reacting, Reactor, SelectDeliveries, Upcasters, types,
 };
 use async_trait::async_trait;
 use serde_json::json;
@@ -263,20 +263,27 @@ async fn an_event_that_cannot_be_read_is_a_dead_letter_of_those_who_wanted_it(wo
     world.append("account-1", &["MoneyWithdrawn"]).await;
     world.append("account-2", &["MoneyDeposited"]).await;
     let [wanted, other] = [Witness::new(), Witness::new()];
-    let broken = Upcasters::new().upcast_typed("MoneyWithdrawn", 1, |(): ()| ());
+    world.append("account-3", &["MoneySent"]).await;
+    let broken = Upcasters::new().upcast_typed("MoneyWithdrawn", 1, |(): ()| ()).upcast(
+        "MoneySent",
+        1,
+        |data| assert!(data.contains_key("to"), "to whom?"),
+    );
     let runner = world.annals().with_upcasters(&broken).inboxes(Arc::clone(&world.queue));
     let inboxes = quick(runner)
-        .inbox(Inbox::new("wanted", wanted.clone()).accepts(of(&["MoneyWithdrawn"])))
+        .inbox(Inbox::new("wanted", wanted.clone()).accepts(of(&["MoneyWithdrawn", "MoneySent"])))
         .inbox(Inbox::new("other", other.clone()).accepts(of(&["MoneyDeposited"])))
         .start()
         .await
         .unwrap();
     idle(&inboxes).await;
     let dead = inboxes.dead_letters(SelectDeliveries::all(), 10).await.unwrap();
-    assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0].inbox.as_str(), "wanted");
-    let error = dead[0].last_error.clone().unwrap();
-    assert!(error.contains("MoneyWithdrawn"), "{error}");
+    assert_eq!(dead.len(), 2);
+    for why in ["MoneyWithdrawn", "it panicked: to whom?"] {
+        let is_told = |dead: &DeliveryInfo| dead.last_error.as_ref().unwrap().contains(why);
+        let of = dead.iter().find(|dead| is_told(dead)).map(|dead| dead.inbox.as_str());
+        assert_eq!(of, Some("wanted"), "{why}: {dead:?}");
+    }
     assert_eq!((wanted.count(), other.events().len()), (0, 1));
 }
 

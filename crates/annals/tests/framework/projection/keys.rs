@@ -1,6 +1,10 @@
-//! Which part a key belongs to.
+//! Which part a key belongs to, and how often it counts.
 
-use annals::Partition;
+use annals::{Annals, Keys, MemoryReadSide, MemoryStore, Partition, Projection, ReadModel};
+use annals::{RecordedEvent, RowKey};
+
+use crate::projection::bank::{AccountEvent, MoneyTransferred, append};
+use crate::projection::places::SOON;
 
 #[test]
 fn what_belongs_to_which_part_is_decided_for_ever() {
@@ -27,5 +31,52 @@ fn every_key_has_exactly_one_part() {
         let owners = (0..5).filter(|index| Partition { index: *index, count: 5 }.owns(key));
         assert_eq!(owners.count(), 1);
         assert!(Partition::WHOLE.owns(key));
+    }
+}
+
+/// How many transfers each account had to do with.
+struct Transfers;
+
+impl Projection for Transfers {
+    type Event = AccountEvent;
+    type Row = u64;
+    const NAME: &'static str = "transfers";
+
+    fn keys(&self) -> Keys<AccountEvent> {
+        Keys::by(|event, recorded| match event {
+            MoneyTransferred { to, .. } => vec![recorded.stream.id().into(), to.into()],
+            _ => vec![],
+        })
+    }
+
+    fn apply(
+        &self,
+        _: &RowKey,
+        row: Option<u64>,
+        _: &AccountEvent,
+        _: &RecordedEvent,
+    ) -> Option<u64> {
+        Some(row.unwrap_or(0) + 1)
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_named_twice_counts_once_in_whatever_way_it_is_run() {
+    let (store, rows) = (MemoryStore::new(), MemoryReadSide::new());
+    let beside_the_log = MemoryReadSide::new();
+    let inline = ReadModel::new(Transfers, beside_the_log.clone());
+    store.run_inline(&beside_the_log, [inline.fold()]).unwrap();
+    let to = |to: &str| MoneyTransferred { to: to.into(), amount: 1 };
+    let last = append(&store, 1, [to("1"), to("2"), to("1")]).await;
+
+    let bank = Annals::new(store);
+    let model = ReadModel::new(Transfers, rows);
+    let running = bank.project(model.clone()).start();
+    running.wait_for(last, SOON).await.unwrap();
+    let live = bank.live(Transfers).rows().await.unwrap();
+    for (account, times) in [("1", 3), ("2", 1)] {
+        assert_eq!(model.get(account).await.unwrap(), Some(times), "async");
+        assert_eq!(inline.get(account).await.unwrap(), Some(times), "inline");
+        assert_eq!(live[&account.into()], times, "live");
     }
 }

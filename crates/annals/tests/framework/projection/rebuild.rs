@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use annals::{Projection, ProjectionState, ReadModel, Rebuild, RecordedEvent, RowKey};
+use annals::{
+    Annals, MemoryReadSide, MemoryStore, Projection, ProjectionState, ReadModel, Rebuild,
+    RecordedEvent, RowKey,
+};
 
 use crate::projection::bank::{AccountEvent, Balance, Balances, MoneyDeposited, append, fill};
 use crate::projection::places::{Place, SOON, in_each_place};
@@ -192,4 +195,20 @@ async fn old_rows_are_swept_away(place: Place) {
         assert_eq!(all(&model).await.len(), 50);
     };
     tokio::time::timeout(SOON, swept).await.unwrap();
+}
+
+/// On one thread, so that nothing happens between starting and waiting.
+#[tokio::test]
+async fn whoever_starts_a_new_version_can_wait_for_its_rebuild_at_once() {
+    let (store, rows) = (MemoryStore::new(), MemoryReadSide::new());
+    let bank = Annals::new(store.clone());
+    let last = fill(&store, 5, 100).await;
+    let old = bank.project(ReadModel::new(Balances, rows.clone())).start();
+    old.wait_for(last, SOON).await.unwrap();
+    old.stop().await;
+
+    let new = ReadModel::new(Doubled, rows);
+    let running = bank.project(new.clone()).rebuilding_new_versions().start();
+    running.wait_for_rebuild(SOON).await.unwrap();
+    assert_eq!(all(&new).await, bank.live(Doubled).rows().await.unwrap());
 }

@@ -1,11 +1,12 @@
 //! Following the log.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals::{
     Annals, ListRows, MemoryReadSide, MemoryStore, OnNewVersion, Position, ProjectionState,
-    ReadModel, RecordedEvent, RowKey, RowStore, SubscriberState, WaitError,
+    Projections, ReadModel, RecordedEvent, RowKey, RowStore, SubscriberState, WaitError,
 };
 
 use crate::projection::bank::{
@@ -165,6 +166,21 @@ async fn the_store_is_asked_only_for_what_the_projection_wants() {
 }
 
 #[tokio::test]
+async fn one_may_wait_without_an_end() {
+    let (store, rows) = (MemoryStore::new(), MemoryReadSide::new());
+    let bank = Annals::new(store.clone());
+    let running = bank.project(ReadModel::new(Balances, rows.clone())).start();
+    let last = fill(&store, 5, 50).await;
+    let waited = async {
+        running.wait_for(last, Duration::MAX).await.unwrap();
+        running.wait_for_rebuild(Duration::MAX).await.unwrap();
+        let projections = Projections::over(bank, Arc::new(rows));
+        projections.wait_for(running.name(), last, Duration::MAX).await.unwrap();
+    };
+    tokio::time::timeout(SOON, waited).await.unwrap();
+}
+
+#[tokio::test]
 async fn rows_of_another_version_are_not_touched_unless_a_rebuild_is_asked_for() {
     let (store, rows) = (MemoryStore::new(), MemoryReadSide::new());
     let enrol = annals::Enrol {
@@ -185,6 +201,9 @@ async fn rows_of_another_version_are_not_touched_unless_a_rebuild_is_asked_for()
     assert!(matches!(waited, Err(WaitError::TimedOut { .. })), "{waited:?}");
     let trouble = running.status().await.unwrap().trouble.unwrap();
     assert!(trouble.contains("version 1") && trouble.contains("rebuild"), "{trouble}");
+    let waited = running.wait_for_rebuild(SOON).await;
+    let Err(WaitError::NotEnrolled { trouble: told, .. }) = waited else { panic!("{waited:?}") };
+    assert_eq!(told, trouble);
     running.stop().await;
 
     let running = bank.project(model.clone()).rebuilding_new_versions().start();
