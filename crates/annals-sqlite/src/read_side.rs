@@ -21,7 +21,7 @@ use crate::connection::{Role, connect};
 use crate::fault::{OpenError, read_side_error};
 use crate::open::BUSY_TIMEOUT_MAX;
 use crate::reader::{Reader, Readers};
-pub(crate) use checkpoint::{activate, advance, enrol};
+pub(crate) use checkpoint::{advance, enrol, put_in_place};
 pub(crate) use rows::{sweep, value_of, write_rows};
 use schema::READ_SIDE;
 use writer::{Request, Work};

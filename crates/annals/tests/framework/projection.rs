@@ -11,4 +11,5 @@ mod places;
 mod poison;
 mod rebuild;
 mod running;
+mod swap;
 mod takeover;
