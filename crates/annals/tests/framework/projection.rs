@@ -13,3 +13,4 @@ mod rebuild;
 mod running;
 mod swap;
 mod takeover;
+mod versions;
