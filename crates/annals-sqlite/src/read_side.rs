@@ -129,13 +129,15 @@ impl SqliteReadSide {
         answered.await.unwrap_or_else(|_| Err(ReadSideError::Closed.into()))
     }
 
-    /// Has a reader look something up.
+    /// Has a reader look something up, as it is at one moment.
     async fn read<T: Send + 'static>(
         &self,
         doing: &'static str,
         look_up: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> std::result::Result<T, ReadSideError> {
-        let job = move |reader: &mut Reader| look_up(&reader.connection);
+        let job = move |reader: &mut Reader| {
+            reader.at_once(|error| error, |reader| look_up(&reader.connection))
+        };
         match self.shared.readers.start_job(job).await {
             Ok(found) => found.map_err(|error| read_side_error(doing, error)),
             Err(_) => {
