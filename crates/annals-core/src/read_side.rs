@@ -18,7 +18,7 @@ mod rows;
 mod shared;
 
 pub use checkpoint::{
-    Advance, CheckpointStore, Claim, Enrol, Failure, Generation, GenerationInfo, Lease,
+    Activation, Advance, CheckpointStore, Claim, Enrol, Failure, Generation, GenerationInfo, Lease,
     OnNewVersion, Parked, Partition, PartitionInfo, Renewed, Role, SubscriberInfo, SubscriberState,
 };
 pub use delivery::{

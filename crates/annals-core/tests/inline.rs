@@ -237,21 +237,6 @@ fn claim(name: &str, generation: Generation) -> Claim {
     }
 }
 
-/// What was built outside is behind when it takes the place.
-#[tokio::test]
-async fn one_that_was_rebuilt_outside_catches_up_with_the_next_append() {
-    let (store, read_side) = (MemoryStore::new(), MemoryReadSide::new());
-    store.run_inline(&read_side, folds([Counts::named("a")])).unwrap();
-    store.append(append("x-1", &["Counted", "Counted"])).await.unwrap();
-    let second = read_side.begin_generation(enrol("a", 1)).await.unwrap();
-    let lease = read_side.claim(claim("a", second)).await.unwrap().expect("it is free");
-    read_side.activate(&"a".parse().unwrap(), second, Timestamp::EPOCH).await.unwrap();
-    store.append(append("x-2", &["Counted"])).await.unwrap();
-    assert_eq!(counts(&read_side, "a").await, counted(&[("x-1", 2), ("x-2", 1)]));
-    let lost = read_side.renew(&lease, Timestamp::MAX).await;
-    assert!(matches!(lost, Err(ReadSideError::Fenced(_))), "the appends work it: {lost:?}");
-}
-
 /// One that ran outside of appends, in parts, goes on inside them.
 #[tokio::test]
 async fn one_that_ran_outside_goes_on_inline() {

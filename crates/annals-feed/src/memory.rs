@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use annals::{
-    CheckpointStore, Generation, MemoryReadSide, Position, ProjectError, Projector, Query, Stretch,
-    SubscriberName, Timestamp,
+    Activation, CheckpointStore, Generation, MemoryReadSide, Position, ProjectError, Projector,
+    Query, Stretch, SubscriberName, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -87,12 +87,19 @@ impl Projector for MemoryFeed {
         Ok(self.read_side.advance(&stretch.advance).await?)
     }
 
-    async fn activate(&self, generation: Generation, now: Timestamp) -> Result<(), ProjectError> {
-        self.read_side.activate(self.name(), generation, now).await?;
+    async fn activate(
+        &self,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Result<Activation, ProjectError> {
+        let activation = self.read_side.activate(self.name(), generation, now).await?;
+        if activation == Activation::Behind {
+            return Ok(activation);
+        }
         let mut kept = self.kept();
         kept.active = generation;
         kept.generations.retain(|&one, _| one >= generation);
-        Ok(())
+        Ok(activation)
     }
 
     async fn discard(&self, generation: Generation) -> Result<(), ProjectError> {

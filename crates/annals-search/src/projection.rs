@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use annals::{Event, Projector};
 use annals_core::error::Chain;
 use annals_core::{
-    CheckpointStore, EventType, Fault, Generation, PoisonEvent, ProjectError, Query, QueryItem,
-    ReadSideError, RecordedEvent, Stretch, SubscriberName, Timestamp,
+    Activation, CheckpointStore, EventType, Fault, Generation, PoisonEvent, ProjectError, Query,
+    QueryItem, ReadSideError, RecordedEvent, Stretch, SubscriberName, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -186,6 +186,19 @@ impl<P: SearchProjection> SearchModel<P> {
         Ok(info.and_then(|info| info.active().map(|active| active.generation)))
     }
 
+    /// Points at the generation that is active, also when another became that meanwhile.
+    async fn point(&self) -> Result<(), SearchError> {
+        let mut pointed = None;
+        loop {
+            let active = self.active().await?;
+            match active.filter(|_| active != pointed) {
+                Some(generation) => self.kept.generations.point(generation).await?,
+                None => return Ok(()),
+            }
+            pointed = active;
+        }
+    }
+
     async fn opened(&self, generation: Generation) -> Result<Arc<dyn SearchIndex>, SearchError> {
         let opened = || self.kept.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = opened().get(&generation) {
@@ -231,7 +244,13 @@ impl<P: SearchProjection> Projector for SearchModel<P> {
     }
 
     async fn prepare(&self, generation: Generation) -> Result<(), ProjectError> {
-        self.opened(generation).await.map(drop).map_err(unavailable)
+        self.opened(generation).await.map_err(unavailable)?;
+        // The first one is active without having taken anybody's place; and who made another one
+        // active may not have come to pointing at it.
+        if self.active().await.map_err(unavailable)? == Some(generation) {
+            self.point().await.map_err(unavailable)?;
+        }
+        Ok(())
     }
 
     async fn project(&self, stretch: &Stretch) -> Result<(), ProjectError> {
@@ -249,9 +268,17 @@ impl<P: SearchProjection> Projector for SearchModel<P> {
         }
     }
 
-    async fn activate(&self, generation: Generation, now: Timestamp) -> Result<(), ProjectError> {
-        self.kept.generations.point(generation).await.map_err(unavailable)?;
-        self.kept.checkpoints.activate(&self.kept.name, generation, now).await?;
+    async fn activate(
+        &self,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Result<Activation, ProjectError> {
+        let kept = &self.kept;
+        let activation = kept.checkpoints.activate(&kept.name, generation, now).await?;
+        if activation == Activation::Behind {
+            return Ok(activation);
+        }
+        self.point().await.map_err(unavailable)?;
         let first = generation.get().saturating_sub(REMOVED_MAX).max(Generation::FIRST.get());
         for older in first..generation.get() {
             // It is of no use to anybody; the next rebuild tries again.
@@ -260,7 +287,7 @@ impl<P: SearchProjection> Projector for SearchModel<P> {
                 tracing::warn!(projection = %self.kept.name, older, error, "an older index is left");
             }
         }
-        Ok(())
+        Ok(activation)
     }
 
     async fn discard(&self, generation: Generation) -> Result<(), ProjectError> {

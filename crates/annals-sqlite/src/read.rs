@@ -106,7 +106,8 @@ impl Pages {
         &self,
         page: impl FnOnce(&mut Reader) -> Result<Page, ReadError> + Send + 'static,
     ) -> Answer<Result<Page, ReadError>> {
-        self.readers.start_job(move |reader| reader.at_once(page))
+        self.readers
+            .start_job(move |reader| reader.at_once(|error| read_error("reading", error), page))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::connection::{Role, connect};
 use crate::fault::{OpenError, read_side_error};
 use crate::open::BUSY_TIMEOUT_MAX;
 use crate::reader::{Reader, Readers};
-pub(crate) use checkpoint::{activate, advance, enrol};
+pub(crate) use checkpoint::{advance, enrol, put_in_place};
 pub(crate) use rows::{sweep, value_of, write_rows};
 use schema::READ_SIDE;
 use writer::{Request, Work};
@@ -129,13 +129,15 @@ impl SqliteReadSide {
         answered.await.unwrap_or_else(|_| Err(ReadSideError::Closed.into()))
     }
 
-    /// Has a reader look something up.
+    /// Has a reader look something up, as it is at one moment.
     async fn read<T: Send + 'static>(
         &self,
         doing: &'static str,
         look_up: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> std::result::Result<T, ReadSideError> {
-        let job = move |reader: &mut Reader| look_up(&reader.connection);
+        let job = move |reader: &mut Reader| {
+            reader.at_once(|error| error, |reader| look_up(&reader.connection))
+        };
         match self.shared.readers.start_job(job).await {
             Ok(found) => found.map_err(|error| read_side_error(doing, error)),
             Err(_) => {

@@ -5,7 +5,6 @@ use crossbeam_channel::{Receiver, Sender};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::fault::read_error;
 use crate::row::TypeNames;
 
 /// What a reading thread has at hand.
@@ -15,14 +14,15 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads in one transaction what takes several statements: by itself, each of them would
-    /// lock and unlock the file, which costs more than finding a row.
-    pub(crate) fn at_once<T>(
+    /// Reads in one transaction what takes several statements, so that all of them see the file as
+    /// it was at one moment. By itself, each of them would also lock and unlock the file, which
+    /// costs more than finding a row.
+    pub(crate) fn at_once<T, E>(
         &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, ReadError>,
-    ) -> Result<T, ReadError> {
-        let failed = |error| read_error("reading", error);
-        self.connection.prepare_cached("BEGIN").and_then(|mut s| s.execute([])).map_err(failed)?;
+        failed: impl Fn(rusqlite::Error) -> E,
+        read: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.connection.prepare_cached("BEGIN").and_then(|mut s| s.execute([])).map_err(&failed)?;
         let outcome = read(self);
         // Nothing was written, so there is nothing that this could undo.
         let ended = self.connection.prepare_cached("ROLLBACK").and_then(|mut s| s.execute([]));

@@ -65,7 +65,9 @@ impl ConsistencyToken {
 
 /// A text that is no [`ConsistencyToken`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no consistency token; send the header annals-after as the answer to the write had it")]
+#[error(
+    "it is no consistency token; send the header annals-after as the answer to the write had it"
+)]
 #[non_exhaustive]
 pub struct InvalidToken;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use annals_core::error::ReadSideError;
 use annals_core::{
-    Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo, DeliveryQueue,
-    Enqueue, Enrol, Failure, Generation, InboxInfo, Lease, ListRows, Parked, Renewed, Row,
-    RowChange, RowKey, RowStore, SelectDeliveries, Settled, SubscriberInfo, SubscriberName,
-    SubscriberState, Take, Timestamp,
+    Activation, Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo,
+    DeliveryQueue, Enqueue, Enrol, Failure, Generation, InboxInfo, Lease, ListRows, Parked,
+    Renewed, Row, RowChange, RowKey, RowStore, SelectDeliveries, Settled, SubscriberInfo,
+    SubscriberName, SubscriberState, Take, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -68,7 +68,7 @@ decorated! {
     CheckpointStore {
         enrol(enrol: Enrol) -> SubscriberInfo;
         begin_generation(enrol: Enrol) -> Generation;
-        activate(subscriber: &SubscriberName, generation: Generation, now: Timestamp) -> ();
+        activate(subscriber: &SubscriberName, generation: Generation, now: Timestamp) -> Activation;
         discard(subscriber: &SubscriberName, generation: Generation) -> ();
         claim(claim: Claim) -> Option<Lease>;
         renew(lease: &Lease, until: Timestamp) -> Renewed;

@@ -106,6 +106,8 @@ macro_rules! __each_read_side_case {
                 Checkpoints checkpoints::generations {
                     checkpoints_of_a_new_generation_stand_beside_the_others
                     checkpoints_activated_fence_those_before
+                    checkpoints_activated_are_as_far_as_those_before
+                    checkpoints_activated_while_others_move_never_go_back
                     checkpoints_discarded_are_fenced
                     checkpoints_of_a_generation_never_come_again
                 }

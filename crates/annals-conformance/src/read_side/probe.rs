@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use annals_core::error::{Chain, ReadSideError};
 use annals_core::{
-    Advance, Claim, Enrol, EventId, Failure, Generation, Lease, Limits, ListRows, OnNewVersion,
-    Parked, PartitionInfo, Position, Row, RowChange, RowKey, SubscriberInfo, SubscriberName,
-    Timestamp,
+    Activation, Advance, Claim, Enrol, EventId, Failure, Generation, Lease, Limits, ListRows,
+    OnNewVersion, Parked, PartitionInfo, Position, Row, RowChange, RowKey, SubscriberInfo,
+    SubscriberName, Timestamp,
 };
 
 use super::{DurableReadSide, ReadSide, ReadSideBackend};
@@ -51,6 +51,22 @@ impl Probe {
     /// Has a new generation built beside the active one.
     pub(super) async fn begun(&self, subscriber: &str) -> Generation {
         must("to begin a generation", self.begin_generation(enrol(subscriber, 1))).await
+    }
+
+    /// Has a generation take the place of the active one, which it must have come as far as.
+    pub(super) async fn activated(&self, subscriber: &str, generation: Generation) {
+        let subscriber = name(subscriber);
+        let activation = must("to activate", self.activate(&subscriber, generation, at(8))).await;
+        assert_eq!(activation, Activation::Done, "generation {generation} is not behind");
+    }
+
+    /// A generation that is behind the active one does not take its place, and nothing changes.
+    pub(super) async fn is_behind(&self, subscriber: &str, generation: Generation) {
+        let before = self.status(subscriber).await;
+        let named = name(subscriber);
+        let activation = must("an answer", self.activate(&named, generation, at(8))).await;
+        assert_eq!(activation, Activation::Behind, "readers go back from {before:?}");
+        assert_eq!(self.status(subscriber).await, before, "it was not activated");
     }
 
     /// Claims a part from moment 0 on, which must be free.

@@ -140,6 +140,21 @@ caught! {
         checkpoints_discarded_are_fenced
         checkpoints_there_are_none_at_first
     ];
+    activates_what_is_behind: ActivatesWhatIsBehind => [
+        checkpoints_activated_are_as_far_as_those_before
+    ];
+    compares_the_last_parts: ComparesTheLastParts => [
+        checkpoints_activated_are_as_far_as_those_before
+    ];
+    compares_parts_by_number: ComparesPartsByNumber => [
+        checkpoints_activated_are_as_far_as_those_before
+    ];
+    waits_for_the_last_part: WaitsForTheLastPart => [
+        checkpoints_activated_are_as_far_as_those_before
+    ];
+    swaps_while_others_move: SwapsWhileOthersMove::default() => [
+        checkpoints_activated_while_others_move_never_go_back
+    ];
     discards_nothing: DiscardsNothing => [
         checkpoints_discarded_are_fenced
     ];

@@ -205,6 +205,22 @@ impl GenerationInfo {
     pub fn position(&self) -> Position {
         self.partitions.iter().map(|part| part.position).min().unwrap_or(Position::START)
     }
+
+    /// Whether whoever reads `active` would not go back if this one took its place.
+    ///
+    /// In the same parts, made by the same code, each part must have come as far as its
+    /// counterpart. Otherwise what was in one part may be in any other now, so that the last must
+    /// have come as far as the first of them.
+    #[must_use]
+    pub fn is_as_far_as(&self, active: &Self) -> bool {
+        let is_divided_alike =
+            self.version == active.version && self.partitions.len() == active.partitions.len();
+        if is_divided_alike {
+            let mut both = self.partitions.iter().zip(&active.partitions);
+            return both.all(|(new, old)| new.position >= old.position);
+        }
+        active.partitions.iter().all(|old| self.position() >= old.position)
+    }
 }
 
 /// One part of a generation.
@@ -237,6 +253,17 @@ pub struct Failure {
     pub error: String,
     /// Since when.
     pub at: Timestamp,
+}
+
+/// What came of [activating](CheckpointStore::activate) a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "it is read from now on, or not yet")]
+#[must_use = "a generation that is behind goes on being built"]
+pub enum Activation {
+    /// It is the active one.
+    Done,
+    /// It has not [come as far](GenerationInfo::is_as_far_as) as the active one, which stays.
+    Behind,
 }
 
 /// A wish to work one part.
@@ -364,6 +391,11 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
     /// Makes the generation that is being built the active one, and forgets the other with all
     /// that is kept for it here; whoever works that one finds its leases fenced.
     ///
+    /// Readers never go back: it takes the place only when it [has come as
+    /// far](GenerationInfo::is_as_far_as) as the active one, which cannot move between that look
+    /// and the end of it. When it has not, nothing changes and the answer is
+    /// [`Activation::Behind`]: let it be worked on, and try again.
+    ///
     /// Does nothing when it is the active one already.
     ///
     /// # Errors
@@ -373,7 +405,7 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
         subscriber: &SubscriberName,
         generation: Generation,
         now: Timestamp,
-    ) -> Result<(), ReadSideError>;
+    ) -> Result<Activation, ReadSideError>;
 
     /// Forgets the generation that is being built, if this is it; whoever works it finds its
     /// leases fenced. Does nothing otherwise.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Advance, CheckpointStore, Generation, Partition, PoisonEvent};
+use super::{Activation, Advance, CheckpointStore, Generation, Partition, PoisonEvent};
 use crate::error::ReadSideError;
 use crate::{Query, RecordedEvent, SubscriberName, Timestamp};
 
@@ -48,11 +48,17 @@ pub trait Projector: Send + Sync + fmt::Debug {
     /// a place that has no transactions.
     async fn project(&self, stretch: &Stretch) -> Result<(), ProjectError>;
 
-    /// Puts a generation into the place of the active one, and drops what was there.
+    /// Puts a generation into the place of the active one, and drops what was there. As in
+    /// [`CheckpointStore::activate`], readers never go back: one that is behind does not take the
+    /// place.
     ///
     /// # Errors
     /// When that cannot be done; the old one stands then.
-    async fn activate(&self, generation: Generation, now: Timestamp) -> Result<(), ProjectError>;
+    async fn activate(
+        &self,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Result<Activation, ProjectError>;
 
     /// Drops a generation that was being built.
     ///

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo, DeliveryQueue,
-    Enqueue, Enrol, Failure, Generation, InboxInfo, Lease, ListRows, Parked, Partition,
-    ProjectError, Projector, Renewed, Row, RowChange, RowKey, RowStore, SelectDeliveries, Settled,
-    Stretch, SubscriberInfo, SubscriberState, Take,
+    Activation, Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo,
+    DeliveryQueue, Enqueue, Enrol, Failure, Generation, InboxInfo, Lease, ListRows, Parked,
+    Partition, ProjectError, Projector, Renewed, Row, RowChange, RowKey, RowStore,
+    SelectDeliveries, Settled, Stretch, SubscriberInfo, SubscriberState, Take,
 };
 use crate::error::ReadSideError;
 use crate::{Query, RecordedEvent, SubscriberName, Timestamp};
@@ -30,7 +30,7 @@ impl<S: CheckpointStore + ?Sized> CheckpointStore for Arc<S> {
         subscriber: &SubscriberName,
         generation: Generation,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<Activation> {
         (**self).activate(subscriber, generation, now).await
     }
 
@@ -184,7 +184,11 @@ impl<P: Projector + ?Sized> Projector for Arc<P> {
         (**self).project(stretch).await
     }
 
-    async fn activate(&self, generation: Generation, now: Timestamp) -> Result<(), ProjectError> {
+    async fn activate(
+        &self,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Result<Activation, ProjectError> {
         (**self).activate(generation, now).await
     }
 

@@ -325,7 +325,8 @@ impl CatchUp<'_> {
             self.apply(&mut transaction, &stretch, to, &events).await?;
             position = to;
         }
-        generation::activate_in(&mut transaction, schema, name, generation).await??;
+        // It is at the end of the log, and nobody appends: it cannot be behind.
+        generation::put_in_place(&mut transaction, schema, name, generation).await??;
         if !self.applier.tables().is_empty() {
             let found = generation::find(&mut transaction, schema, name, Some(generation)).await?;
             let (number, _) = found.ok_or_else(|| ReadSideError::Unknown(name.clone()))?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use annals_core::{Fault, Generation, ReadSideError, Role, SubscriberName};
+use annals_core::{Activation, Fault, Generation, ReadSideError, Role, SubscriberName};
 use sqlx_core::connection::Connection;
 use sqlx_core::executor::Executor;
 use sqlx_core::raw_sql::raw_sql;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::PostgresReadSide;
 use super::ask::{Answered, is_meeting, read_side_error};
-use super::generation::{activate_in, discard_in, find, lock_parts};
+use super::generation::{activate_in, discard_in, find};
 use super::tables::{self, ProjectionTable};
 
 /// How long those are waited for who apply events …
@@ -42,17 +42,18 @@ impl PostgresReadSide {
         generation: Generation,
         tables: &[ProjectionTable],
     ) -> Result<(), ReadSideError> {
-        self.change_tables(MAKING, name, Change::Prepare(generation), tables).await
+        self.change_tables(MAKING, name, Change::Prepare(generation), tables).await.map(drop)
     }
 
-    /// Changes tables without making those who read them wait for long.
+    /// Changes tables without making those who read them wait for long. Only what is to be
+    /// activated can be [behind](Activation::Behind), each time that it is tried.
     pub(super) async fn change_tables(
         &self,
         doing: &'static str,
         name: &SubscriberName,
         change: Change,
         tables: &[ProjectionTable],
-    ) -> Result<(), ReadSideError> {
+    ) -> Result<Activation, ReadSideError> {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = TRY_AGAIN[0];
         loop {
@@ -77,13 +78,13 @@ impl PostgresReadSide {
         name: &SubscriberName,
         change: Change,
         tables: &[ProjectionTable],
-    ) -> Answered<()> {
+    ) -> Answered<Activation> {
         let mut transaction = connection.begin().await?;
         transaction.execute(raw_sql(LOCK_PARTS)).await?;
         let changed = self.change_in(&mut transaction, name, change, tables).await?;
         match changed {
-            Ok(()) => transaction.commit().await?,
-            Err(_) => transaction.rollback().await?,
+            Ok(Activation::Done) => transaction.commit().await?,
+            Ok(Activation::Behind) | Err(_) => transaction.rollback().await?,
         }
         Ok(changed)
     }
@@ -94,15 +95,15 @@ impl PostgresReadSide {
         name: &SubscriberName,
         change: Change,
         tables: &[ProjectionTable],
-    ) -> Answered<()> {
+    ) -> Answered<Activation> {
         let schema = self.schema();
         let kept = match change {
             Change::Prepare(generation) => Some(generation),
             Change::Activate(generation) => {
-                // Whoever works it has found what its tables are called.
-                lock_parts(transaction, schema, name, generation).await?;
-                if let Err(error) = activate_in(transaction, schema, name, generation).await? {
-                    return Ok(Err(error));
+                // It waits for whoever works it, and has found what its tables are called.
+                let activated = activate_in(transaction, schema, name, generation).await?;
+                if !matches!(activated, Ok(Activation::Done)) {
+                    return Ok(activated);
                 }
                 Some(generation)
             }
@@ -114,13 +115,17 @@ impl PostgresReadSide {
         let found = find(transaction, schema, name, kept).await?;
         let Some((number, role)) = found else {
             // What never enrolled has nothing to be discarded.
-            return Ok(kept.map_or(Ok(()), |_| Err(ReadSideError::Unknown(name.clone()))));
+            let unknown = |_| Err(ReadSideError::Unknown(name.clone()));
+            return Ok(kept.map_or(Ok(Activation::Done), unknown));
         };
         transaction.execute(raw_sql(LOCK_TABLES)).await?;
         tables::settle(transaction, schema, number).await?;
-        let (Some(generation), Some(role)) = (kept, role) else { return Ok(Ok(())) };
+        let (Some(generation), Some(role)) = (kept, role) else {
+            return Ok(Ok(Activation::Done));
+        };
         let is_active = role == Role::Active;
         let made = tables::make(transaction, schema, number, generation, is_active, tables).await?;
+        let made = made.map(|()| Activation::Done);
         Ok(made.map_err(|taken| ReadSideError::Unavailable(Fault::because(MAKING, taken))))
     }
 }

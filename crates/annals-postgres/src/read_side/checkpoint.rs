@@ -3,21 +3,22 @@
 use std::slice;
 
 use annals_core::{
-    Advance, CheckpointStore, Claim, Enrol, EventId, Failure, Generation, GenerationInfo, Lease,
-    Parked, Partition, PartitionInfo, ReadSideError, Renewed, Role, SubscriberInfo, SubscriberName,
-    SubscriberState, Timestamp,
+    Activation, Advance, CheckpointStore, Claim, Enrol, EventId, Failure, Generation,
+    GenerationInfo, Lease, Parked, Partition, PartitionInfo, ReadSideError, Renewed, Role,
+    SubscriberInfo, SubscriberName, SubscriberState, Timestamp,
 };
 use async_trait::async_trait;
 use sqlx_core::error::Error;
-use sqlx_postgres::PgRow;
+use sqlx_postgres::{PgConnection, PgRow};
 
 use super::PostgresReadSide;
 use super::advance::{Advances, stored};
-use super::ask::{read_side_error, text};
+use super::ask::{fetch, read_side_error, text};
 use super::generation;
 use crate::moment::Moment;
 use crate::number::{count, position, stored_position};
 use crate::row::{get, optional};
+use crate::schema::SchemaName;
 use crate::sql::Sql;
 
 const CLAIM: &str = "WITH part AS (
@@ -99,7 +100,7 @@ impl CheckpointStore for PostgresReadSide {
         subscriber: &SubscriberName,
         generation: Generation,
         _now: Timestamp,
-    ) -> Result<(), ReadSideError> {
+    ) -> Result<Activation, ReadSideError> {
         let schema = self.schema();
         let activated = self.attempt("activating a generation", async |mut connection| {
             let activated =
@@ -290,6 +291,17 @@ fn parked(row: &PgRow) -> Result<Parked, Error> {
         error: get(row, 2)?,
         at: get::<Moment>(row, 3)?.0,
     })
+}
+
+/// A subscriber within a transaction.
+pub(super) async fn info(
+    transaction: &mut PgConnection,
+    schema: &SchemaName,
+    subscriber: &SubscriberName,
+) -> Result<Option<SubscriberInfo>, Error> {
+    let list = Sql::of(LIST).value(subscriber.as_str());
+    let rows = fetch(transaction, schema, list).await?;
+    Ok(subscribers(&rows)?.pop())
 }
 
 /// From rows in the order of subscribers, generations and parts.

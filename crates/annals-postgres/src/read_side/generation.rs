@@ -3,7 +3,9 @@
 //! Each step is a transaction that locks the subscriber first, then the parts that go with a
 //! generation: whoever moves a checkpoint has one of those, and then wants nothing else.
 
-use annals_core::{Enrol, Generation, OnNewVersion, ReadSideError, Role, SubscriberName};
+use annals_core::{
+    Activation, Enrol, Generation, OnNewVersion, ReadSideError, Role, SubscriberName,
+};
 use sqlx_core::connection::Connection;
 use sqlx_core::error::Error;
 use sqlx_core::query::query;
@@ -13,6 +15,7 @@ use sqlx_postgres::{PgConnection, Postgres};
 
 use super::advance::stored;
 use super::ask::Answered;
+use super::checkpoint::info;
 use crate::moment::Moment;
 use crate::number::stored_position;
 use crate::schema::SchemaName;
@@ -76,29 +79,56 @@ pub(crate) async fn begin_beside(
     Ok(Ok(generation))
 }
 
-/// Makes a generation the active one.
+/// Makes a generation the active one, if that is not further.
 pub(crate) async fn activate(
     connection: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
     generation: Generation,
-) -> Answered<()> {
+) -> Answered<Activation> {
     let mut transaction = connection.begin().await?;
     let activated = activate_in(&mut transaction, schema, subscriber, generation).await?;
     match activated {
-        Ok(_) => transaction.commit().await?,
-        Err(_) => transaction.rollback().await?,
+        Ok(Activation::Done) => transaction.commit().await?,
+        Ok(Activation::Behind) | Err(_) => transaction.rollback().await?,
     }
-    Ok(activated.map(drop))
+    Ok(activated)
 }
 
-/// The same within a transaction; says whether it was not the active one before.
-pub(crate) async fn activate_in(
+/// The same within a transaction, in which the parts of both stay where they are.
+pub(super) async fn activate_in(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
     generation: Generation,
-) -> Answered<bool> {
+) -> Answered<Activation> {
+    lock_parts(transaction, schema, subscriber).await?;
+    // A statement of its own: it sees what was committed while the parts were waited for.
+    let known = info(transaction, schema, subscriber).await?;
+    let with = |role| {
+        let generations = known.iter().flat_map(|known| &known.generations);
+        generations.into_iter().find(move |made| made.role == role)
+    };
+    let (active, building) = (with(Role::Active), with(Role::Building));
+    if active.is_some_and(|active| active.generation == generation) {
+        return Ok(Ok(Activation::Done));
+    }
+    let Some(building) = building.filter(|building| building.generation == generation) else {
+        return Ok(Err(ReadSideError::Unknown(subscriber.clone())));
+    };
+    if active.is_some_and(|active| !building.is_as_far_as(active)) {
+        return Ok(Ok(Activation::Behind));
+    }
+    Ok(put_in_place(transaction, schema, subscriber, generation).await?.map(|()| Activation::Done))
+}
+
+/// Makes a generation the active one, in the place of the one that was, if that was another.
+pub(crate) async fn put_in_place(
+    transaction: &mut PgConnection,
+    schema: &SchemaName,
+    subscriber: &SubscriberName,
+    generation: Generation,
+) -> Answered<()> {
     let unknown = || Ok(Err(ReadSideError::Unknown(subscriber.clone())));
     let Some(number) = lock(transaction, schema, subscriber).await? else { return unknown() };
     let made = generations(transaction, schema, number).await?;
@@ -106,14 +136,13 @@ pub(crate) async fn activate_in(
     let Some(wanted) = made.iter().find(|made| made.generation == generation) else {
         return unknown();
     };
-    if wanted.role == ACTIVE {
-        return Ok(Ok(false));
+    if wanted.role != ACTIVE {
+        forget(transaction, schema, number, ACTIVE).await?;
+        let update =
+            "UPDATE {schema}.generations SET role = 0 WHERE subscriber = $1 AND generation = $2";
+        query(schema.statement(update)).bind(number).bind(generation).execute(transaction).await?;
     }
-    forget(transaction, schema, number, ACTIVE).await?;
-    let update =
-        "UPDATE {schema}.generations SET role = 0 WHERE subscriber = $1 AND generation = $2";
-    query(schema.statement(update)).bind(number).bind(generation).execute(transaction).await?;
-    Ok(Ok(true))
+    Ok(Ok(()))
 }
 
 /// Forgets a generation that is being built.
@@ -168,21 +197,17 @@ pub(crate) async fn find(
     Ok(found.map(|made| (number, Some(role(made)))))
 }
 
-/// Waits for those who move the checkpoints of a generation, and keeps others from it.
-pub(crate) async fn lock_parts(
+/// Waits for those who move the checkpoints of a subscriber, and keeps others from it.
+async fn lock_parts(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
-    generation: Generation,
 ) -> Result<(), Error> {
     let Some(number) = lock(transaction, schema, subscriber).await? else { return Ok(()) };
-    let lock = "SELECT FROM {schema}.parts p WHERE p.subscriber = $1 AND p.generation = $2
-        ORDER BY p.part FOR UPDATE";
-    query(schema.statement(lock))
-        .bind(number)
-        .bind(stored(generation.get()))
-        .execute(transaction)
-        .await?;
+    // In the order in which whoever moves several takes them.
+    let lock = "SELECT FROM {schema}.parts p WHERE p.subscriber = $1
+        ORDER BY p.generation, p.part FOR UPDATE";
+    query(schema.statement(lock)).bind(number).execute(transaction).await?;
     Ok(())
 }
 

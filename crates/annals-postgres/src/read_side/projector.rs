@@ -5,8 +5,8 @@ use std::slice;
 use std::sync::Arc;
 
 use annals_core::{
-    CheckpointStore, Fault, Generation, Partition, PoisonEvent, ProjectError, Projector, Query,
-    ReadSideError, RecordedEvent, Stretch, SubscriberName, Timestamp,
+    Activation, CheckpointStore, Fault, Generation, Partition, PoisonEvent, ProjectError,
+    Projector, Query, ReadSideError, RecordedEvent, Stretch, SubscriberName, Timestamp,
 };
 use async_trait::async_trait;
 use sqlx_core::connection::Connection;
@@ -88,7 +88,11 @@ impl Projector for SqlProjector {
         }
     }
 
-    async fn activate(&self, generation: Generation, _now: Timestamp) -> Result<(), ProjectError> {
+    async fn activate(
+        &self,
+        generation: Generation,
+        _now: Timestamp,
+    ) -> Result<Activation, ProjectError> {
         const DOING: &str = "activating a projection's tables";
         let (change, tables) = (Change::Activate(generation), self.projection.tables());
         Ok(self.read_side.change_tables(DOING, self.name(), change, &tables).await?)
@@ -97,7 +101,8 @@ impl Projector for SqlProjector {
     async fn discard(&self, generation: Generation) -> Result<(), ProjectError> {
         const DOING: &str = "dropping a projection's tables";
         let change = Change::Discard(generation);
-        Ok(self.read_side.change_tables(DOING, self.name(), change, &[]).await?)
+        let discarded = self.read_side.change_tables(DOING, self.name(), change, &[]).await;
+        Ok(discarded.map(drop)?)
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use annals_core::{
-    Advance, Append, Claim, Data, Enrol, EventStore, EventStoreExt, EventType, ExpectedVersion,
-    Generation, Lease, NewEvent, OnNewVersion, Position, ProjectError, Projector, Query, Read,
-    ReadSideError, RecordedEvent, StreamId, Stretch, SubscriberName, Timestamp,
+    Activation, Advance, Append, Claim, Data, Enrol, EventStore, EventStoreExt, EventType,
+    ExpectedVersion, Generation, Lease, NewEvent, OnNewVersion, Position, ProjectError, Projector,
+    Query, Read, ReadSideError, RecordedEvent, StreamId, Stretch, SubscriberName, Timestamp,
 };
 use annals_postgres::{
     BoxError, PostgresProjection, PostgresReadSide, PostgresRows, PostgresStore, ProjectionTable,
@@ -163,6 +163,23 @@ impl Bank {
     async fn balances(&self) -> Vec<(String, i64)> {
         let select = "SELECT account, amount FROM balances ORDER BY account";
         query_as::<Postgres, _>(select).fetch_all(self.store.pool()).await.expect("rows")
+    }
+
+    /// Returns once somebody waits for a table.
+    async fn waits_for_a_lock_on(&self, table: &str) {
+        let waiting = "SELECT EXISTS (SELECT FROM pg_locks
+            WHERE NOT granted AND relation = to_regclass($1))";
+        let seen = async {
+            while !query_scalar::<Postgres, bool>(waiting)
+                .bind(table)
+                .fetch_one(self.store.pool())
+                .await
+                .expect("an answer")
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), seen).await.expect("somebody waits");
     }
 
     async fn tables(&self) -> Vec<String> {
@@ -320,8 +337,8 @@ async fn a_rebuild_takes_the_place_of_what_somebody_reads() {
     bank.catch_up(&second, next).await;
     // The old one goes on until then.
     let lease = bank.claim(&first, generation).await;
-    second.activate(next, NOW).await.unwrap();
-    second.activate(next, NOW).await.expect("once more");
+    assert_eq!(second.activate(next, NOW).await.unwrap(), Activation::Done);
+    assert_eq!(second.activate(next, NOW).await.expect("once more"), Activation::Done);
     assert_eq!(bank.tables().await, ["balances"]);
     assert_eq!(bank.balances().await.iter().map(|(_, amount)| amount).sum::<i64>(), 400);
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -362,8 +379,40 @@ async fn a_long_reader_is_waited_for_without_holding_up_others() {
     }
     assert!(!activating.is_finished());
     transaction.commit().await.unwrap();
-    activating.await.unwrap().unwrap();
+    assert_eq!(activating.await.unwrap().unwrap(), Activation::Done);
     assert_eq!(bank.balances().await, [row(1, 20)]);
+}
+
+/// It is tried again until whoever reads the table has ended, and the projection goes on meanwhile.
+#[tokio::test]
+async fn one_that_has_fallen_behind_while_it_waited_for_a_reader_does_not_take_the_place() {
+    let bank = Bank::new().await;
+    bank.pay(1, "10").await;
+    let first = bank.read_side.projection(Balances::new(1, 1));
+    let generation = bank.enrol(&first).await;
+    bank.catch_up(&first, generation).await;
+    let second = bank.read_side.projection(Balances::new(2, 2));
+    let next = bank.enrol(&second).await;
+    bank.catch_up(&second, next).await;
+
+    let mut long = bank.connection().await;
+    let mut transaction = long.begin().await.unwrap();
+    query("SELECT * FROM balances").execute(&mut *transaction).await.unwrap();
+    let activating = tokio::spawn({
+        let second = second.clone();
+        async move { second.activate(next, NOW).await }
+    });
+    bank.waits_for_a_lock_on("balances").await;
+    bank.pay(1, "7").await;
+    bank.catch_up(&first, generation).await;
+    transaction.commit().await.unwrap();
+
+    assert_eq!(activating.await.unwrap().unwrap(), Activation::Behind);
+    assert_eq!(bank.balances().await, [row(1, 17)], "readers do not go back");
+    assert_eq!(bank.tables().await, ["balances", "balances__2"]);
+    bank.catch_up(&second, next).await;
+    assert_eq!(second.activate(next, NOW).await.unwrap(), Activation::Done);
+    assert_eq!(bank.balances().await, [row(1, 34)]);
 }
 
 #[tokio::test]

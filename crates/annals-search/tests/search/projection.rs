@@ -1,18 +1,21 @@
 //! A product catalogue behind a checkpoint: run, rebuilt, stopped by poison.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals::{
-    Annals, Event, EventStoreExt, ExpectedVersion, MemoryReadSide, MemoryStore, OnPoison, Position,
-    RecordedEvent, StreamId, WaitError,
+    Activation, Annals, Enrol, Event, EventStoreExt, ExpectedVersion, Generation, MemoryReadSide,
+    MemoryStore, OnNewVersion, OnPoison, Position, Projector, RecordedEvent, StreamId, Timestamp,
+    WaitError,
 };
 use annals_core::CheckpointStore;
 use annals_scratch::Database;
 use annals_search::{
     Edit, Elasticsearch, ElasticsearchGenerations, Fields, Generations, IndexName,
-    MemoryGenerations, PostgresGenerations, Search, SearchModel, SearchProjection,
-    SqliteGenerations,
+    MemoryGenerations, PostgresGenerations, Search, SearchError, SearchIndex, SearchModel,
+    SearchProjection, SqliteGenerations,
 };
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -186,6 +189,72 @@ async fn a_catalogue_in_elasticsearch_runs_and_is_rebuilt() {
     .await;
     // The alias is for whoever searches by other means.
     assert_eq!(cluster.names(), ["products -> products-2", "products-2"]);
+}
+
+/// In memory, and remembers which of them others were told to search.
+#[derive(Clone, Debug)]
+struct Pointing {
+    generations: MemoryGenerations,
+    pointed: Arc<Mutex<Vec<u32>>>,
+}
+
+#[async_trait]
+impl Generations for Pointing {
+    async fn open(&self, generation: Generation) -> Result<Arc<dyn SearchIndex>, SearchError> {
+        self.generations.open(generation).await
+    }
+
+    async fn point(&self, generation: Generation) -> Result<(), SearchError> {
+        self.pointed.lock().unwrap().push(generation.get());
+        Ok(())
+    }
+
+    async fn remove(&self, generation: Generation) -> Result<(), SearchError> {
+        self.generations.remove(generation).await
+    }
+}
+
+#[tokio::test]
+async fn others_are_told_to_search_what_is_active() {
+    let (store, read_side) = (MemoryStore::new(), MemoryReadSide::new());
+    let shop = Annals::new(store.clone());
+    let pointed = Arc::default();
+    let generations = MemoryGenerations::new(fields(2));
+    let generations = Pointing { generations, pointed: Arc::clone(&pointed) };
+    let pointed = || {
+        let mut pointed = Vec::clone(&pointed.lock().unwrap());
+        // Whoever begins to work does it once more.
+        pointed.dedup();
+        pointed
+    };
+    let model = SearchModel::new(Catalog::<1>, generations.clone(), read_side.clone());
+    let running = shop.project(model).start();
+    let last = append(&store, "product-1", &[added("1", 80)]).await;
+    running.wait_for(last, PATIENCE).await.unwrap();
+    running.stop().await;
+    assert_eq!(pointed(), [1]);
+
+    let next = SearchModel::new(Catalog::<2>, generations, read_side.clone());
+    let enrol = Enrol {
+        subscriber: next.name().clone(),
+        version: 2,
+        partitions: 1,
+        after: Position::START,
+        on_new_version: OnNewVersion::Rebuild,
+        now: Timestamp::EPOCH,
+    };
+    let info = read_side.enrol(enrol).await.unwrap();
+    let second = info.building().unwrap().generation;
+    next.prepare(second).await.unwrap();
+    assert_eq!(next.activate(second, Timestamp::EPOCH).await.unwrap(), Activation::Behind);
+    assert_eq!(pointed(), [1], "nobody is sent to what is behind");
+
+    let running = shop.project(next).start();
+    tokio::time::timeout(PATIENCE, until_active(&read_side, 2)).await.expect("it is rebuilt");
+    let last = append(&store, "product-2", &[added("2", 80)]).await;
+    running.wait_for(last, PATIENCE).await.unwrap();
+    running.stop().await;
+    assert_eq!(pointed(), [1, 2]);
 }
 
 #[tokio::test]

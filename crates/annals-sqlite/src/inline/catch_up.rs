@@ -11,7 +11,7 @@ use crate::fault::read_side_error;
 use crate::number::stored_position;
 use crate::projection::prepare;
 use crate::read_side::subscriber::{ACTIVE, BUILDING, find};
-use crate::read_side::{activate, enrol, sweep};
+use crate::read_side::{enrol, put_in_place, sweep};
 use crate::row::{Decoder, TypeNames, columns};
 use crate::stream::newest_position;
 use crate::writer::Transaction;
@@ -114,11 +114,10 @@ fn one_stretch(
     }
     standing.save(connection, now)?;
     let caught_up = up_to >= newest;
-    if caught_up
-        && role == BUILDING
-        && let Err(refused) = activate(connection, &hook.name, made.generation)?
-    {
-        return Ok(Err(refused.into()));
+    if caught_up && role == BUILDING {
+        // It is at the end of the log, and nobody else appends: it cannot be behind.
+        let active = info.active().map(|active| active.generation);
+        put_in_place(connection, id, active, made.generation)?;
     }
     Ok(Ok(caught_up))
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use annals_core::{
-    CheckpointStore, Fault, Generation, Panicked, PoisonEvent, ProjectError, Projector, Query,
-    ReadSideError, RecordedEvent, Stretch, SubscriberName, Timestamp,
+    Activation, CheckpointStore, Fault, Generation, Panicked, PoisonEvent, ProjectError, Projector,
+    Query, ReadSideError, RecordedEvent, Stretch, SubscriberName, Timestamp,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode};
@@ -78,7 +78,11 @@ impl Projector for SqlProjector {
             .await
     }
 
-    async fn activate(&self, generation: Generation, now: Timestamp) -> Result<(), ProjectError> {
+    async fn activate(
+        &self,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Result<Activation, ProjectError> {
         Ok(self.read_side.activate(self.projection.name(), generation, now).await?)
     }
 

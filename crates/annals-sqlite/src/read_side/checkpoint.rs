@@ -2,8 +2,9 @@
 
 use annals_core::EventId;
 use annals_core::{
-    Advance, CheckpointStore, Claim, Enrol, Failure, Generation, Lease, OnNewVersion, Parked,
-    Partition, ReadSideError, Renewed, SubscriberInfo, SubscriberName, SubscriberState, Timestamp,
+    Activation, Advance, CheckpointStore, Claim, Enrol, Failure, Generation, Lease, OnNewVersion,
+    Parked, Partition, ReadSideError, Renewed, SubscriberInfo, SubscriberName, SubscriberState,
+    Timestamp,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Result};
@@ -64,10 +65,10 @@ impl CheckpointStore for SqliteReadSide {
         subscriber: &SubscriberName,
         generation: Generation,
         _now: Timestamp,
-    ) -> std::result::Result<(), ReadSideError> {
+    ) -> std::result::Result<Activation, ReadSideError> {
         let subscriber = subscriber.clone();
         self.write("activating a generation", move |connection| {
-            Ok(activate(connection, &subscriber, generation)?.map(drop))
+            activate(connection, &subscriber, generation)
         })
         .await
     }
@@ -242,27 +243,36 @@ fn add_generation(
     Ok(())
 }
 
-/// Makes a generation the active one; the one that was, if it is another.
-pub(crate) fn activate(
+/// Makes a generation the active one, if that is not further: whoever writes has the file alone.
+fn activate(
     connection: &Connection,
     name: &SubscriberName,
     generation: Generation,
-) -> Outcome<Option<Generation>> {
-    let unknown = || Ok(Err(ReadSideError::Unknown(name.clone())));
-    let Some(id) = find(connection, name)? else { return unknown() };
-    let mut roles = connection.prepare_cached(
-        "SELECT generation FROM annals_generations WHERE subscriber = ?1 AND role = ?2",
-    )?;
-    let mut with = |role| roles.query_row((id, role), |row| row.get::<_, u32>(0)).optional();
-    let (active, building) = (with(ACTIVE)?, with(BUILDING)?);
-    if active == Some(generation.get()) {
-        return Ok(Ok(None));
+) -> Outcome<Activation> {
+    let known = find(connection, name)?.zip(info(connection, name)?);
+    let Some((id, known)) = known else { return Ok(Err(ReadSideError::Unknown(name.clone()))) };
+    let active = known.active();
+    if active.is_some_and(|active| active.generation == generation) {
+        return Ok(Ok(Activation::Done));
     }
-    if building != Some(generation.get()) {
-        return unknown();
+    let building = known.building().filter(|building| building.generation == generation);
+    let Some(building) = building else { return Ok(Err(ReadSideError::Unknown(name.clone()))) };
+    if active.is_some_and(|active| !building.is_as_far_as(active)) {
+        return Ok(Ok(Activation::Behind));
     }
+    put_in_place(connection, id, active.map(|active| active.generation), generation)?;
+    Ok(Ok(Activation::Done))
+}
+
+/// Makes a generation that was being built the active one, in the place of the one that was.
+pub(crate) fn put_in_place(
+    connection: &Connection,
+    id: i64,
+    active: Option<Generation>,
+    generation: Generation,
+) -> Result<()> {
     if let Some(active) = active {
-        forget_generation(connection, id, active, ACTIVE)?;
+        forget_generation(connection, id, active.get(), ACTIVE)?;
     }
     projection::activate(connection, id, generation.get())?;
     connection
@@ -270,7 +280,7 @@ pub(crate) fn activate(
             "UPDATE annals_generations SET role = ?3 WHERE subscriber = ?1 AND generation = ?2",
         )?
         .execute((id, generation.get(), ACTIVE))?;
-    Ok(Ok(active.map(Generation::new)))
+    Ok(())
 }
 
 /// Forgets a generation that is being built; whether there was one.

@@ -209,3 +209,68 @@ pub(crate) fn sweep(
     }
     Ok(swept)
 }
+
+#[cfg(test)]
+mod tests {
+    use annals_core::{CheckpointStore, Claim, Enrol, OnNewVersion, Position, Timestamp};
+
+    use super::*;
+
+    /// Enrols, or rebuilds, and claims the only part of it.
+    async fn work(side: &SqliteReadSide, version: u32) -> Lease {
+        let enrol = Enrol {
+            subscriber: SubscriberName::from_static("a"),
+            version,
+            partitions: 1,
+            after: Position::START,
+            on_new_version: OnNewVersion::Rebuild,
+            now: Timestamp::EPOCH,
+        };
+        let info = side.enrol(enrol).await.unwrap();
+        let made = info.generations.into_iter().find(|made| made.version == version).unwrap();
+        let claim = Claim {
+            subscriber: info.subscriber,
+            generation: made.generation,
+            partition: 0,
+            owner: "test".into(),
+            now: Timestamp::EPOCH,
+            until: Timestamp::MAX,
+        };
+        side.claim(claim).await.unwrap().unwrap()
+    }
+
+    fn to_the_first(lease: &Lease) -> Advance {
+        let (to, now) = (Position::new(1), Timestamp::EPOCH);
+        Advance { lease: lease.clone(), to, events: 1, parked: Vec::new(), now }
+    }
+
+    /// A rebuild takes the place, and the old rows are swept, between the statements of a reader.
+    #[tokio::test]
+    async fn rows_are_those_of_one_moment() {
+        let directory = tempfile::tempdir().unwrap();
+        let side = SqliteReadSide::open(directory.path().join("rows.db")).unwrap();
+        let old = work(&side, 1).await;
+        let row = RowChange { key: "x".into(), value: Some("1".into()) };
+        side.commit_rows(vec![row.clone()], &to_the_first(&old)).await.unwrap();
+
+        let (looked, has_looked) = tokio::sync::oneshot::channel();
+        let (swapped, has_swapped) = std::sync::mpsc::channel();
+        let reading = side.read("listing rows", move |connection| {
+            let (id, generation) = active(connection, &SubscriberName::from_static("a"))?.unwrap();
+            looked.send(()).unwrap();
+            has_swapped.recv().unwrap();
+            list_rows(connection, id, generation, &ListRows { limit: 9, ..ListRows::default() })
+        });
+        let swapping = async {
+            has_looked.await.unwrap();
+            let new = work(&side, 2).await;
+            side.commit_rows(vec![row], &to_the_first(&new)).await.unwrap();
+            let activated = side.activate(&new.subscriber, new.generation, Timestamp::EPOCH).await;
+            assert_eq!(activated.unwrap(), annals_core::Activation::Done);
+            assert_eq!(side.sweep_rows(&new.subscriber, &[], 9).await.unwrap(), 1);
+            swapped.send(()).unwrap();
+        };
+        let (rows, ()) = tokio::join!(reading, swapping);
+        assert_eq!(rows.unwrap().len(), 1, "those that were read when it was asked");
+    }
+}

@@ -127,6 +127,10 @@ impl Projecting {
 
     /// If the rows were made by another version of the projection, begins a rebuild, beside them.
     /// Unless this is said such a projection does not run, and its status says why.
+    ///
+    /// Only what older versions made is replaced, or is being made by them: a process of yesterday's
+    /// version that starts again does not run, and says so. A rebuild that was given up by hand is
+    /// begun again by a process that starts later, and by none that runs already.
     pub fn rebuilding_new_versions(mut self) -> Self {
         self.options.on_new_version = OnNewVersion::Rebuild;
         self

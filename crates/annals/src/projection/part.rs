@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use annals_core::error::Chain;
 use annals_core::{
-    Advance, Claim, Clock, Failure, Generation, Lease, Panicked, Parked, PoisonEvent, Position,
-    ProjectError, Projector, ReadError, ReadSideError, RecordedEvent, Renewed, Role, Stretch,
-    Subscribe, SubscriberState,
+    Activation, Advance, Claim, Clock, Failure, Generation, Lease, Panicked, Parked, PoisonEvent,
+    Position, ProjectError, Projector, ReadError, ReadSideError, RecordedEvent, Renewed, Role,
+    Stretch, Subscribe, SubscriberState,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -416,8 +416,8 @@ impl PartWorker {
         Ok(())
     }
 
-    /// Puts a generation that is being built into the place of the active one, once all of its
-    /// parts have come at least as far: whoever reads never goes back.
+    /// Puts a generation that is being built into the place of the active one, once it has come
+    /// as far; until then it is worked on, and tried again at the next head.
     async fn swap_when_caught_up(
         &self,
         lease: &Lease,
@@ -428,17 +428,18 @@ impl PartWorker {
             return Ok(());
         }
         self.save(lease, at).await?;
-        let name = self.projector.name();
-        let Some(info) = self.projector.checkpoints().subscriber(name).await? else {
-            return Err(End::Gone);
-        };
+        let (name, generation) = (self.projector.name(), self.generation);
+        let checkpoints = self.projector.checkpoints();
+        let Some(info) = checkpoints.subscriber(name).await? else { return Err(End::Gone) };
         let (Some(active), Some(building)) = (info.active(), info.building()) else {
             return Ok(());
         };
-        let is_ours = building.generation == self.generation;
-        if is_ours && building.position() >= active.position() {
-            let generation = self.generation;
-            self.projector.activate(generation, self.annals.clock.now()).await.map_err(end_of)?;
+        // To activate locks both, which is not worth it as long as this says that it is vain.
+        if building.generation != generation || !building.is_as_far_as(active) {
+            return Ok(());
+        }
+        let now = self.annals.clock.now();
+        if self.projector.activate(generation, now).await.map_err(end_of)? == Activation::Done {
             tracing::info!(projection = %name, %generation, "a rebuilt projection took its place");
             self.progress.changed();
         }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use annals_core::{
-    CheckpointStore, Fault, Generation, ListRows, Partition, ProjectError, Projector, Query,
-    ReadSideError, RecordedEvent, Row, RowChange, RowFold, RowKey, RowStore, Stretch,
+    Activation, CheckpointStore, Fault, Generation, ListRows, Partition, ProjectError, Projector,
+    Query, ReadSideError, RecordedEvent, Row, RowChange, RowFold, RowKey, RowStore, Stretch,
     SubscriberName, Timestamp,
 };
 use async_trait::async_trait;
@@ -146,9 +146,16 @@ impl<P: Projection> Projector for ReadModel<P> {
         Ok(())
     }
 
-    async fn activate(&self, generation: Generation, now: Timestamp) -> Result<(), ProjectError> {
-        self.rows.activate(self.name(), generation, now).await?;
-        self.sweep().await
+    async fn activate(
+        &self,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Result<Activation, ProjectError> {
+        let activation = self.rows.activate(self.name(), generation, now).await?;
+        if activation == Activation::Done {
+            self.sweep().await?;
+        }
+        Ok(activation)
     }
 
     async fn discard(&self, generation: Generation) -> Result<(), ProjectError> {

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use annals_core::{
-    CheckpointStore, Generation, ProjectError, Projector, Query, RecordedEvent, Stretch,
-    SubscriberName, Timestamp,
+    Activation, CheckpointStore, Generation, ProjectError, Projector, Query, RecordedEvent,
+    Stretch, SubscriberName, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -112,7 +112,11 @@ impl<S: Sink> Projector for Sinking<S> {
         Ok(self.checkpoints.advance(&stretch.advance).await?)
     }
 
-    async fn activate(&self, generation: Generation, now: Timestamp) -> Result<(), ProjectError> {
+    async fn activate(
+        &self,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Result<Activation, ProjectError> {
         Ok(self.checkpoints.activate(&self.name, generation, now).await?)
     }
 

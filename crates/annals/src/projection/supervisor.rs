@@ -23,6 +23,8 @@ pub(super) struct Supervisor {
     share: Arc<Share>,
     stop: watch::Receiver<bool>,
     workers: HashMap<(Generation, u32), JoinHandle<()>>,
+    /// Which generation was active when there was last one of this version.
+    worked_beside: Option<Generation>,
 }
 
 impl Supervisor {
@@ -38,16 +40,19 @@ impl Supervisor {
             is_enrolled: AtomicBool::new(false),
             trouble: watch::Sender::new(None),
         });
-        let supervisor =
-            Self { inner: Arc::clone(&inner), share, stop: stopped, workers: HashMap::new() };
+        let supervisor = Self {
+            inner: Arc::clone(&inner),
+            share,
+            stop: stopped,
+            workers: HashMap::new(),
+            worked_beside: None,
+        };
         RunningProjection { inner, stop, supervising: tokio::spawn(supervisor.run()) }
     }
 
     async fn run(mut self) {
         loop {
-            let is_enrolled = self.inner.is_enrolled.load(Ordering::SeqCst);
-            let info = if is_enrolled { self.look().await } else { self.enrol().await };
-            match info {
+            match self.look().await {
                 Ok(info) => {
                     self.inner.is_enrolled.store(true, Ordering::SeqCst);
                     self.begin_workers(&info);
@@ -73,21 +78,45 @@ impl Supervisor {
         }
     }
 
-    async fn enrol(&self) -> Result<SubscriberInfo, ReadSideError> {
-        let Inner { projector, options, .. } = &*self.inner;
-        let checkpoints = projector.checkpoints();
+    /// How the subscriber stands, with a generation of this version: it is enrolled when there is
+    /// none, or none any more.
+    async fn look(&mut self) -> Result<SubscriberInfo, ReadSideError> {
+        let Inner { projector, .. } = &*self.inner;
+        let (checkpoints, version) = (projector.checkpoints(), projector.version());
         let known = checkpoints.subscriber(projector.name()).await?;
-        let active = known.as_ref().and_then(SubscriberInfo::active);
-        // A process of yesterday's version that starts again does not take back what today's made.
-        let is_older = active.is_some_and(|active| active.version > projector.version());
-        let on_new_version = if is_older { OnNewVersion::Refuse } else { options.on_new_version };
-        checkpoints.enrol(self.inner.enrol(on_new_version)).await
+        let on_new_version = match known {
+            Some(info) if info.generations.iter().any(|one| one.version == version) => {
+                self.worked_beside = info.active().map(|active| active.generation);
+                return Ok(info);
+            }
+            Some(info) => self.on_new_version(&info)?,
+            None => self.inner.options.on_new_version,
+        };
+        let enrolled = checkpoints.enrol(self.inner.enrol(on_new_version)).await?;
+        self.worked_beside = enrolled.active().map(|active| active.generation);
+        Ok(enrolled)
     }
 
-    async fn look(&self) -> Result<SubscriberInfo, ReadSideError> {
-        let name = self.inner.projector.name();
-        let info = self.inner.projector.checkpoints().subscriber(name).await?;
-        info.ok_or_else(|| ReadSideError::Unknown(name.clone()))
+    /// What to do about a subscriber that has no generation of this version.
+    fn on_new_version(&self, info: &SubscriberInfo) -> Result<OnNewVersion, ReadSideError> {
+        let Inner { projector, options, .. } = &*self.inner;
+        let newest = info.generations.iter().map(|one| one.version).max().unwrap_or(0);
+        // A process of yesterday's version does not take back what today's made, or is making.
+        let is_older = newest > projector.version();
+        // One that was given up by hand, with nothing in its place, is not begun again by itself.
+        let active = info.active();
+        let is_given_up = self.worked_beside.is_some()
+            && self.worked_beside == active.map(|active| active.generation)
+            && info.building().is_none();
+        if is_older || is_given_up || options.on_new_version == OnNewVersion::Refuse {
+            let of_active = active.map_or(0, |active| active.version);
+            return Err(ReadSideError::OtherVersion {
+                subscriber: info.subscriber.clone(),
+                stored: if is_older { newest } else { of_active },
+                asked: projector.version(),
+            });
+        }
+        Ok(options.on_new_version)
     }
 
     fn begin_workers(&mut self, info: &SubscriberInfo) {

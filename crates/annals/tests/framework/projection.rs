@@ -12,5 +12,7 @@ mod places;
 mod poison;
 mod rebuild;
 mod running;
+mod swap;
 mod takeover;
 mod unreadable;
+mod versions;

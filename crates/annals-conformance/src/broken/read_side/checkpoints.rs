@@ -1,12 +1,13 @@
 //! Breaches of what [`CheckpointStore`](annals_core::CheckpointStore) says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use annals_core::error::ReadSideError;
 use annals_core::{
-    Advance, Claim, Enrol, Failure, Generation, Lease, OnNewVersion, Parked, Partition,
-    PartitionInfo, Position, Renewed, SubscriberInfo, SubscriberName, SubscriberState, Timestamp,
+    Activation, Advance, Claim, Enrol, Failure, Generation, GenerationInfo, Lease, OnNewVersion,
+    Parked, Partition, PartitionInfo, Position, Renewed, SubscriberInfo, SubscriberName,
+    SubscriberState, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -136,10 +137,151 @@ impl ReadSideDecorator for ActivatesWhatIsGone {
         subscriber: &SubscriberName,
         generation: Generation,
         now: Timestamp,
-    ) -> Done<()> {
+    ) -> Done<Activation> {
         match side.activate(subscriber, generation, now).await {
-            Err(ReadSideError::Unknown(_)) => Ok(()),
+            Err(ReadSideError::Unknown(_)) => Ok(Activation::Done),
             activated => activated,
+        }
+    }
+}
+
+/// Brings a generation to where the active one is furthest, without its events, and activates it.
+async fn activate_whatever(
+    side: &Side,
+    subscriber: &SubscriberName,
+    generation: Generation,
+    now: Timestamp,
+) -> Done<Activation> {
+    let Some(info) = side.subscriber(subscriber).await? else {
+        return side.activate(subscriber, generation, now).await;
+    };
+    let furthest = info.active().and_then(furthest);
+    for part in info.building().iter().flat_map(|building| &building.partitions) {
+        let claim = Claim {
+            subscriber: subscriber.clone(),
+            generation,
+            partition: part.partition.index,
+            owner: "whoever it takes".into(),
+            now: Timestamp::MAX,
+            until: Timestamp::MAX,
+        };
+        let Some(lease) = side.claim(claim).await? else { continue };
+        let to = furthest.unwrap_or_default().max(part.position);
+        side.advance(&Advance { lease, to, events: 0, parked: Vec::new(), now }).await?;
+    }
+    side.activate(subscriber, generation, now).await
+}
+
+fn furthest(generation: &GenerationInfo) -> Option<Position> {
+    generation.partitions.iter().map(|part| part.position).max()
+}
+
+/// Activates whatever it is told to.
+#[derive(Debug)]
+pub struct ActivatesWhatIsBehind;
+
+#[async_trait]
+impl ReadSideDecorator for ActivatesWhatIsBehind {
+    async fn activate(
+        &self,
+        side: &Side,
+        subscriber: &SubscriberName,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Done<Activation> {
+        activate_whatever(side, subscriber, generation, now).await
+    }
+}
+
+/// Compares how far all parts have come, so that the others of the active generation go back.
+#[derive(Debug)]
+pub struct ComparesTheLastParts;
+
+#[async_trait]
+impl ReadSideDecorator for ComparesTheLastParts {
+    async fn activate(
+        &self,
+        side: &Side,
+        subscriber: &SubscriberName,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Done<Activation> {
+        let info = side.subscriber(subscriber).await?;
+        let both = info.as_ref().and_then(|info| info.active().zip(info.building()));
+        match both {
+            Some((active, building)) if building.position() < active.position() => {
+                Ok(Activation::Behind)
+            }
+            _ => activate_whatever(side, subscriber, generation, now).await,
+        }
+    }
+}
+
+/// Compares parts with those of the same number, whatever belongs to them.
+#[derive(Debug)]
+pub struct ComparesPartsByNumber;
+
+#[async_trait]
+impl ReadSideDecorator for ComparesPartsByNumber {
+    async fn activate(
+        &self,
+        side: &Side,
+        subscriber: &SubscriberName,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Done<Activation> {
+        let info = side.subscriber(subscriber).await?;
+        let is_behind = info.and_then(|info| {
+            let (active, building) = info.active().zip(info.building())?;
+            let mut both = building.partitions.iter().zip(&active.partitions);
+            Some(both.any(|(new, old)| new.position < old.position))
+        });
+        match is_behind {
+            Some(true) => Ok(Activation::Behind),
+            _ => activate_whatever(side, subscriber, generation, now).await,
+        }
+    }
+}
+
+/// Has the last part come as far as the first one in any case: a part that stopped would never be
+/// replaced.
+#[derive(Debug)]
+pub struct WaitsForTheLastPart;
+
+#[async_trait]
+impl ReadSideDecorator for WaitsForTheLastPart {
+    async fn activate(
+        &self,
+        side: &Side,
+        subscriber: &SubscriberName,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Done<Activation> {
+        let info = side.subscriber(subscriber).await?;
+        let is_behind = info.and_then(|info| {
+            let (active, building) = info.active().zip(info.building())?;
+            Some(Some(building.position()) < furthest(active))
+        });
+        match is_behind {
+            Some(true) => Ok(Activation::Behind),
+            _ => side.activate(subscriber, generation, now).await,
+        }
+    }
+}
+
+/// Looks how far both have come, and lets the active one move before the other takes its place.
+#[derive(Debug, Default)]
+pub struct SwapsWhileOthersMove(Mutex<HashSet<Generation>>);
+
+#[async_trait]
+impl ReadSideDecorator for SwapsWhileOthersMove {
+    async fn advance(&self, side: &Side, advance: &Advance) -> Done<()> {
+        let outcome = side.advance(advance).await;
+        let generation = advance.lease.generation;
+        let is_first = || self.0.lock().expect("no code panics while looking").insert(generation);
+        match outcome {
+            Err(ReadSideError::Fenced(_)) if is_first() => Ok(()),
+            outcome => outcome,
         }
     }
 }

@@ -3,7 +3,7 @@
 use annals_core::Claim;
 
 use crate::read_side::DurableReadSide;
-use crate::read_side::probe::{Probe, at, claim, must, name, same_rows, to, written};
+use crate::read_side::probe::{Probe, claim, must, same_rows, to, written};
 
 pub(in crate::read_side) async fn rows_are_found_after_opening_again(
     backend: &dyn DurableReadSide,
@@ -20,7 +20,7 @@ pub(in crate::read_side) async fn rows_are_found_after_opening_again(
     let side = Probe::open_at(backend, "place").await;
     same_rows(&side.all_rows("a").await, &[("x", "1")]);
     must("to commit", side.commit_rows(vec![written("z", "3")], &to(&new, 2))).await;
-    must("to activate", side.activate(&name("a"), generation, at(1))).await;
+    side.activated("a", generation).await;
     drop(side);
 
     let side = Probe::open_at(backend, "place").await;

@@ -3,7 +3,7 @@
 use annals_core::{Claim, Generation, Lease, RowChange, RowKey};
 
 use crate::read_side::ReadSideBackend;
-use crate::read_side::probe::{Probe, at, claim, gone, must, name, same_rows, to, written};
+use crate::read_side::probe::{Probe, claim, gone, must, name, same_rows, to, written};
 
 /// Begins a generation beside the active one, and claims it.
 async fn building(side: &Probe) -> Lease {
@@ -49,10 +49,11 @@ pub(in crate::read_side) async fn rows_read_are_the_active_generations(
     let row = must("a row", side.row(&name("a"), &"x".into())).await;
     same_rows(row.as_slice(), &[("x", "1")]);
 
-    must("to activate", side.activate(&name("a"), new.generation, at(1))).await;
+    commit(&side, &new, 2, Vec::new()).await;
+    side.activated("a", new.generation).await;
     same_rows(&side.all_rows("a").await, &[("x", "2"), ("z", "2")]);
     assert_eq!(must("a row", side.row(&name("a"), &"y".into())).await, None);
-    commit(&side, &new, 2, vec![written("y", "4")]).await;
+    commit(&side, &new, 3, vec![written("y", "4")]).await;
     same_rows(&side.all_rows("a").await, &[("x", "2"), ("y", "4"), ("z", "2")]);
 }
 
@@ -69,7 +70,7 @@ pub(in crate::read_side) async fn rows_of_a_generation_that_is_gone_do_not_come_
         must("to discard", side.discard(&name("a"), lease.generation)).await;
     }
     let lease = building(&side).await;
-    must("to activate", side.activate(&name("a"), lease.generation, at(1))).await;
+    side.activated("a", lease.generation).await;
     assert_eq!(side.all_rows("a").await, []);
 }
 
@@ -83,7 +84,7 @@ pub(in crate::read_side) async fn rows_nobody_needs_are_swept(backend: &dyn Read
     commit(&side, &gone, 1, many()).await;
     let active = building(&side).await;
     commit(&side, &active, 1, many()).await;
-    must("to activate", side.activate(&name("a"), active.generation, at(1))).await;
+    side.activated("a", active.generation).await;
     let new = building(&side).await;
     commit(&side, &new, 1, many()).await;
 

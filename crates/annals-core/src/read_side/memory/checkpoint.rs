@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Built, Kept, MemoryReadSide, Part, Subscriber};
 use crate::error::ReadSideError;
 use crate::read_side::{
-    Advance, CheckpointStore, Claim, Enrol, Failure, Generation, GenerationInfo, Lease,
+    Activation, Advance, CheckpointStore, Claim, Enrol, Failure, Generation, GenerationInfo, Lease,
     OnNewVersion, Parked, Partition, PartitionInfo, Renewed, Role, SubscriberInfo, SubscriberState,
 };
 use crate::{SubscriberName, Timestamp};
@@ -31,9 +31,8 @@ impl CheckpointStore for MemoryReadSide {
         subscriber: &SubscriberName,
         generation: Generation,
         _now: Timestamp,
-    ) -> Result<(), ReadSideError> {
-        let mut kept = self.kept();
-        kept.activate(subscriber, generation)
+    ) -> Result<Activation, ReadSideError> {
+        self.kept().activate(subscriber, generation)
     }
 
     async fn discard(
@@ -179,20 +178,21 @@ impl Kept {
         }
     }
 
-    pub(super) fn activate(
+    fn activate(
         &mut self,
         name: &SubscriberName,
         generation: Generation,
-    ) -> Result<(), ReadSideError> {
+    ) -> Result<Activation, ReadSideError> {
         let subscriber = self.known(name)?;
+        let active = subscriber.active().info();
         let Some(built) = subscriber.generation(generation) else {
             return Err(ReadSideError::Unknown(name.clone()));
         };
-        if built.role == Role::Building {
-            built.role = Role::Active;
-            subscriber.generations.retain(|built| built.generation == generation);
+        if built.role == Role::Building && !built.info().is_as_far_as(&active) {
+            return Ok(Activation::Behind);
         }
-        Ok(())
+        subscriber.put_in_place(generation);
+        Ok(Activation::Done)
     }
 }
 
@@ -200,6 +200,14 @@ impl Subscriber {
     pub(super) fn active(&self) -> &Built {
         let active = self.generations.iter().find(|built| built.role == Role::Active);
         active.expect("a subscriber begins with an active generation, and each gives way to one")
+    }
+
+    /// Makes a generation the active one, in the place of the one that was.
+    pub(super) fn put_in_place(&mut self, generation: Generation) {
+        if self.active().generation != generation {
+            self.generations.retain(|built| built.generation == generation);
+            self.generations.iter_mut().for_each(|built| built.role = Role::Active);
+        }
     }
 
     /// Begins a generation, in the place of one with the same role.

@@ -2,8 +2,8 @@
 
 use annals_core::error::Chain;
 use annals_core::{
-    CheckpointStore, EventStore, Generation, OnNewVersion, Position, ProjectError, Projector,
-    SubscriberInfo,
+    Activation, CheckpointStore, EventStore, Generation, OnNewVersion, Position, ProjectError,
+    Projector, SubscriberInfo,
 };
 use annals_sqlite::{
     ProjectionTable, SqliteProjection, SqliteReadSide, SqliteRows, SqliteStore, TableName,
@@ -140,7 +140,7 @@ async fn a_rebuild_takes_the_place_of_the_table_that_is_read() {
     other.execute_batch("BEGIN").unwrap();
     assert_eq!(sum(&other), 5);
 
-    new.activate(second, NOW).await.unwrap();
+    assert_eq!(new.activate(second, NOW).await.unwrap(), Activation::Done);
     assert_eq!(sum(&reader), 500);
     assert_eq!(sum(&other), 5, "whoever reads goes on reading what was there");
     other.execute_batch("COMMIT").unwrap();
@@ -160,8 +160,34 @@ async fn a_rebuild_takes_the_place_of_the_table_that_is_read() {
     assert_eq!(sum(&reader), 600);
     let foreign_keys = reader.prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap();
     assert!(!foreign_keys, "tables refer to each other under their new names");
-    new.activate(second, NOW).await.unwrap();
+    assert_eq!(new.activate(second, NOW).await.unwrap(), Activation::Done);
     assert_eq!(sum(&reader), 600, "activating twice changes nothing");
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_behind_leaves_the_table_that_is_read() {
+    let place = Place::new();
+    let old = place.read_side.projection(Balances::new());
+    let first = enrol(&old, OnNewVersion::Refuse).await;
+    place.deposit("1", 5).await;
+    step(&old, first, &place.store, 10).await.unwrap();
+    let new = place.read_side.projection(Balances::new().version(2, 100));
+    let second = enrol(&new, OnNewVersion::Rebuild).await;
+    step(&new, second, &place.store, 10).await.unwrap();
+    // The old one goes on before the new one takes its place.
+    place.deposit("1", 1).await;
+    step(&old, first, &place.store, 10).await.unwrap();
+    let before = names(&place.connect());
+
+    assert_eq!(new.activate(second, NOW).await.unwrap(), Activation::Behind);
+    assert_eq!(sum(&place.connect()), 6, "readers do not go back");
+    assert_eq!(names(&place.connect()), before);
+    place.deposit("1", 1).await;
+    step(&old, first, &place.store, 10).await.expect("it goes on");
+
+    step(&new, second, &place.store, 10).await.unwrap();
+    assert_eq!(new.activate(second, NOW).await.unwrap(), Activation::Done);
+    assert_eq!(sum(&place.connect()), 700);
 }
 
 #[tokio::test]
@@ -183,7 +209,7 @@ async fn a_rebuild_that_is_given_up_leaves_nothing() {
     let third = place.read_side.projection(Balances::new().version(3, 3));
     let generation = enrol(&third, OnNewVersion::Rebuild).await;
     step(&third, generation, &place.store, 10).await.unwrap();
-    third.activate(generation, NOW).await.unwrap();
+    assert_eq!(third.activate(generation, NOW).await.unwrap(), Activation::Done);
     assert_eq!(sum(&place.connect()), 15);
     assert_eq!(names(&place.connect()).len(), before.len());
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals::{
-    Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo, DeliveryQueue,
-    Enqueue, Enrol, Failure, Fault, Generation, InboxInfo, Lease, Parked, ReadSideError, Renewed,
-    SelectDeliveries, Settled, SubscriberInfo, SubscriberName, SubscriberState, Take, Timestamp,
+    Activation, Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo,
+    DeliveryQueue, Enqueue, Enrol, Failure, Fault, Generation, InboxInfo, Lease, Parked,
+    ReadSideError, Renewed, SelectDeliveries, Settled, SubscriberInfo, SubscriberName,
+    SubscriberState, Take, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -92,7 +93,7 @@ impl CheckpointStore for Faulty {
         subscriber: &SubscriberName,
         generation: Generation,
         now: Timestamp,
-    ) -> Result<(), ReadSideError> {
+    ) -> Result<Activation, ReadSideError> {
         self.inner.activate(subscriber, generation, now).await
     }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use annals::{
-    Advance, CheckpointStore, Claim, Enrol, Failure, Fault, Generation, Lease, ListRows, Parked,
-    ReadSideError, Renewed, Row, RowChange, RowKey, RowStore, SubscriberInfo, SubscriberName,
-    SubscriberState, Timestamp,
+    Activation, Advance, CheckpointStore, Claim, Enrol, Failure, Fault, Generation, Lease,
+    ListRows, Parked, ReadSideError, Renewed, Row, RowChange, RowKey, RowStore, SubscriberInfo,
+    SubscriberName, SubscriberState, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -91,7 +91,7 @@ impl CheckpointStore for Faulty {
         subscriber: &SubscriberName,
         generation: Generation,
         now: Timestamp,
-    ) -> Result<(), ReadSideError> {
+    ) -> Result<Activation, ReadSideError> {
         self.meeting(self.inner.activate(subscriber, generation, now)).await
     }
 
