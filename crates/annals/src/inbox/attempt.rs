@@ -145,7 +145,7 @@ async fn react_to_parts(
 ) -> Result<(), ReactError> {
     for (part, event) in parts {
         let context = Context::because_of(&event);
-        let reacting = reacting.part(part, event);
+        let reacting = reacting.with_part(part, event);
         context.scope(inbox.reactor.react(&reacting)).await?;
     }
     Ok(())

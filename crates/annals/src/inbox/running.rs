@@ -77,20 +77,31 @@ impl RunningInboxes {
 
     /// Runs one of them no more: takes nothing new for it, waits for what is being made, and
     /// hands it over to other processes, as [`stop`](Self::stop) does with all of them; the others
-    /// go on. What waits for it stays in the queue, and how it stands is kept. Says whether it
-    /// ran.
-    pub async fn remove(&self, inbox: &SubscriberName) -> bool {
-        let Some(leaving) = self.engine.inboxes.remove(inbox) else { return false };
+    /// go on. What waits for it stays in the queue. Says whether it ran.
+    ///
+    /// It begins with the call, also if nobody waits for it; one of the same name can be
+    /// [added](Self::add) from then on.
+    pub fn remove(
+        &self,
+        inbox: &SubscriberName,
+    ) -> impl Future<Output = bool> + Send + use<> + 'static {
+        let leaving = self.engine.inboxes.remove(inbox);
         self.engine.signals.remove(inbox);
-        let removed = async {
-            leaving.gone().await;
-            self.engine.all_settled(inbox).await;
-        };
-        if tokio::time::timeout(self.engine.settings.grace * 3, removed).await.is_err() {
-            tracing::warn!(%inbox, "the queue takes too long to answer; what is held for a removed inbox is taken over when the lease is up");
-            self.engine.let_go(inbox);
+        let (engine, inbox) = (Arc::clone(&self.engine), inbox.clone());
+        async move {
+            let Some(leaving) = leaving else { return false };
+            let removed = async {
+                leaving.gone().await;
+                engine.all_settled(&inbox).await;
+            };
+            if tokio::time::timeout(engine.settings.grace * 3, removed).await.is_err()
+                && !engine.inboxes.has(&inbox)
+            {
+                tracing::warn!(%inbox, "the queue takes too long to answer; what is held for a removed inbox is taken over when the lease is up");
+                engine.let_go(&inbox);
+            }
+            true
         }
-        true
     }
 
     /// Takes nothing new, waits for what is being made, gives back what is not, and hands the
@@ -169,9 +180,12 @@ async fn read(engine: Arc<Engine>, stop: watch::Receiver<bool>) {
 }
 
 async fn deliver(engine: Arc<Engine>, inbox: Arc<Hosted>, outcomes: mpsc::Sender<Outcome>) {
+    let mut begins_anew = false;
     endure("delivering", || {
-        // What one before this held, it holds no more.
-        engine.let_go(&inbox.name);
+        if std::mem::replace(&mut begins_anew, true) {
+            // Nobody makes what was being made.
+            engine.let_go(&inbox.name);
+        }
         Deliverer::new(&engine, &inbox, &outcomes).run()
     })
     .await;
