@@ -1,8 +1,7 @@
 //! Events that are read in other shapes than they are stored in.
 
 use annals::{
-    Annals, DeliveryState, EventType, MemoryStore, Part, Position, SelectDeliveries,
-    SubscriberName, Upcasters,
+    Annals, DeliveryState, MemoryStore, Part, Position, SelectDeliveries, SubscriberName, Upcasters,
 };
 use annals_webhooks::{NewWebhook, Replay, ReplayError, WebhookId};
 

@@ -105,7 +105,7 @@ impl InboxRunner {
         self
     }
 
-    /// The same, with deliveries that were made or skipped, and what was noted of their attempts,
+    /// The same, with deliveries of these inboxes that were made or skipped, and what was noted of their attempts,
     /// forgotten after another time than 7 days. Within it a delivery that is enqueued again, after
     /// a crash for example, is recognised.
     pub fn remember(mut self, time: Duration) -> Self {
