@@ -14,7 +14,9 @@ use crate::webhook::WebhookId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WebhookAttempt {
-    /// Which event: the `webhook-id` of the message.
+    /// The `webhook-id` of the message.
+    pub id: String,
+    /// Which event.
     pub event: EventId,
     /// The number of the attempt, from 1.
     pub number: u32,

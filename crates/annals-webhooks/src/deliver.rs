@@ -22,6 +22,8 @@ const DISABLED_WAIT: Duration = Duration::from_mins(1);
 
 /// An event on its way to a webhook.
 pub(crate) struct Errand<'a> {
+    /// The `webhook-id` of its message.
+    pub(crate) id: &'a str,
     pub(crate) webhook: &'a WebhookId,
     pub(crate) event: &'a RecordedEvent,
     /// The number of this attempt, from 1.
@@ -31,6 +33,17 @@ pub(crate) struct Errand<'a> {
 }
 
 impl Webhooks {
+    /// Whether the event is to be sent, or its filter has changed while it waited. One of those
+    /// that an event was split into may be wanted, and another may not.
+    pub(crate) async fn still_wants(
+        &self,
+        webhook: &WebhookId,
+        event: &RecordedEvent,
+    ) -> Result<bool, RegistrationsError> {
+        let all = self.registrations().lately().await?;
+        Ok(all.get(webhook).is_none_or(|each| each.webhook.filter.matches(event)))
+    }
+
     /// Makes one attempt. What is to be recorded of the webhook because of it is recorded.
     pub(crate) async fn deliver(&self, errand: &Errand<'_>) -> Result<Answer, Undelivered> {
         let all = self.registrations().lately().await?;
@@ -45,9 +58,8 @@ impl Webhooks {
         let now = self.options().clock.now();
         let secrets = self.valid_secrets(registration, now).await?;
         let began = Instant::now();
-        let id = errand.event.id.to_string();
         let message =
-            Message { id: &id, body: body(errand.event), secrets: &secrets, sent_at: now };
+            Message { id: errand.id, body: body(errand.event), secrets: &secrets, sent_at: now };
         let sent = self.sender().send(&registration.webhook.url, message).await;
 
         let outcome = Outcome::of(&sent, self.options().retry_after_max);
@@ -118,6 +130,7 @@ fn attempt(
 ) -> WebhookAttempt {
     let answer = answer_of(sent);
     WebhookAttempt {
+        id: errand.id.to_owned(),
         event: errand.event.id,
         number: errand.attempt,
         at,

@@ -1,10 +1,8 @@
 //! From one event to a delivery for each webhook that wants it.
 
-use std::sync::Arc;
-
 use annals::{
-    DeliveryId, DeliveryQueue, Enqueue, EventId, EventRef, Inbox, NewDelivery, ReactError,
-    Reacting, Reactor, RecordedEvent, Timestamp,
+    DeliveryId, EventId, EventRef, Inbox, Inboxes, NewDelivery, ReactError, Reacting, Reactor,
+    RecordedEvent, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -17,9 +15,12 @@ use crate::webhooks::Webhooks;
 /// It looks at the webhooks as they stand when the event was recorded, or later, so that no change
 /// of them comes too late. An event that comes again, after a crash, makes the same deliveries,
 /// and so no new ones.
+///
+/// An event that cannot be upcast stays here, as one dead letter: who wants it is not known before
+/// it can be. It is handed on when it is retried.
 pub(crate) struct FanOut {
     pub(crate) webhooks: Webhooks,
-    pub(crate) queue: Arc<dyn DeliveryQueue>,
+    pub(crate) inboxes: Inboxes,
 }
 
 impl FanOut {
@@ -43,8 +44,7 @@ impl Reactor for FanOut {
             return Ok(());
         }
         let deliveries = recipients.iter().map(|each| new_delivery(&each.id, event, None, now));
-        let enqueue = Enqueue { deliveries: deliveries.collect(), advances: Vec::new() };
-        self.queue.enqueue(enqueue, now).await?;
+        self.inboxes.enqueue(deliveries.collect()).await?;
         Ok(())
     }
 }
@@ -76,9 +76,11 @@ pub(crate) fn new_delivery(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use annals::{
-        Annals, Data, EventStoreExt, EventType, ExpectedVersion, MemoryReadSide, MemoryStore,
-        NewEvent, Read, SelectDeliveries, StreamId, SubscriberName,
+        Annals, Data, DeliveryQueue, EventStoreExt, EventType, ExpectedVersion, MemoryReadSide,
+        MemoryStore, NewEvent, Read, SelectDeliveries, StreamId, SubscriberName,
     };
 
     use super::*;
@@ -108,7 +110,8 @@ mod tests {
             Webhooks::new(annals.clone(), secrets, WebhookOptions::default()).unwrap()
         };
         let (queue, elsewhere) = (Arc::new(MemoryReadSide::new()), process());
-        let fan_out = FanOut { webhooks: process(), queue: Arc::clone(&queue) as _ };
+        let inboxes = Inboxes::over(Arc::clone(&queue) as _);
+        let fan_out = FanOut { webhooks: process(), inboxes };
         hand_on(&fan_out, happens(&annals).await).await;
 
         let crm = elsewhere.register(NewWebhook::to("https://crm.example/")).await.unwrap();

@@ -34,6 +34,7 @@ pub struct WebhookOptions {
     pub(crate) longest_wait: Duration,
     pub(crate) retry_after_max: Duration,
     pub(crate) attempts_kept_max: usize,
+    pub(crate) remember: Duration,
     pub(crate) webhooks_max: usize,
     pub(crate) disabling: Disabling,
 }
@@ -54,6 +55,7 @@ impl Default for WebhookOptions {
             longest_wait: Duration::from_hours(12),
             retry_after_max: Duration::from_hours(1),
             attempts_kept_max: 50,
+            remember: Duration::from_hours(7 * 24),
             webhooks_max: 1_000,
             disabling: Disabling::default(),
         }
@@ -146,6 +148,14 @@ impl WebhookOptions {
     #[must_use]
     pub fn attempts_kept_max(mut self, count: usize) -> Self {
         self.attempts_kept_max = count;
+        self
+    }
+
+    /// How long a message that has arrived, or was skipped, is remembered in the queue; 7 days by
+    /// default. Within that an event that comes again, after a crash, is not sent again.
+    #[must_use]
+    pub fn remember(mut self, time: Duration) -> Self {
+        self.remember = time;
         self
     }
 

@@ -1,6 +1,6 @@
 //! Webhooks as a reactor behind inboxes.
 
-use annals::{ReactError, Reacting, Reactor};
+use annals::{ReactError, Reacting, Reactor, RecordedEvent};
 use async_trait::async_trait;
 
 use crate::deliver::{Errand, answer_of};
@@ -14,9 +14,13 @@ impl Reactor for Webhooks {
     async fn react(&self, reacting: &Reacting) -> Result<(), ReactError> {
         let recipient = reacting.recipient().unwrap_or_default();
         let webhook: WebhookId = recipient.parse().map_err(ReactError::permanent)?;
-        let attempt = reacting.attempt();
+        let (event, attempt) = (reacting.event(), reacting.attempt());
+        if !self.still_wants(&webhook, event).await? {
+            return Ok(());
+        }
+        let id = message_id(event, reacting.part());
         let is_last = attempt >= self.options().attempts_max;
-        let errand = Errand { webhook: &webhook, event: reacting.event(), attempt, is_last };
+        let errand = Errand { id: &id, webhook: &webhook, event, attempt, is_last };
         let delivered = self.deliver(&errand).await;
         if let Some(answer) = answer_of(&delivered) {
             reacting.note(answer.shown());
@@ -31,5 +35,14 @@ impl Reactor for Webhooks {
                 ReactError::permanent(undelivered)
             }
         })
+    }
+}
+
+/// The `webhook-id`: each of the events that one was split into is a message of its own, and
+/// receivers pass over ids that they have. Without full stops, which separate what is signed.
+fn message_id(event: &RecordedEvent, part: usize) -> String {
+    match part {
+        0 => event.id.to_string(),
+        part => format!("{}-{part}", event.id),
     }
 }

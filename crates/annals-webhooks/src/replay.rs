@@ -1,8 +1,9 @@
 //! Sending again what was sent before, or what was missed.
 
+use std::future::ready;
+
 use annals::{
-    DeliveryQueue, Enqueue, EventId, Ids, Position, RandomIds, Read, ReadError, ReadSideError,
-    RecordedEvent, Timestamp,
+    Ids, Inboxes, LoadError, Position, RandomIds, Read, ReadSideError, RecordedEvent, Timestamp,
 };
 use futures_util::TryStreamExt;
 
@@ -51,41 +52,34 @@ impl Webhooks {
     /// are new deliveries with their own attempts; the `webhook-id` of each message is that of
     /// before, so that a receiver which keeps ids passes over what it has.
     ///
-    /// Doing it twice sends twice. When it fails, what was enqueued until then is sent.
+    /// Doing it twice sends twice. When it fails, what was enqueued until then is sent: also at an
+    /// event that cannot be upcast, beyond which another replay goes on.
     ///
     /// # Errors
     /// [`ReplayError`].
     pub async fn replay(
         &self,
-        queue: &dyn DeliveryQueue,
+        inboxes: &Inboxes,
         id: &WebhookId,
         which: Replay,
     ) -> Result<u64, ReplayError> {
         let all = self.registrations().now().await?;
         let registration = all.get(id).filter(|each| each.webhook.is_enabled());
         let registration = registration.ok_or(ReplayError::NotEnabled)?;
-        let (run, mut count) = (RandomIds.next(), 0);
-        let events = self.annals().store().read(read(which, registration));
+        let (run, mut count, mut last) = (RandomIds.next(), 0, None);
+        let events = self.annals().read(read(which, registration));
+        // Those that one event was split into are one delivery.
+        let mut is_another =
+            |event: &RecordedEvent| last.replace(event.position) != Some(event.position);
         let mut chunks = events
-            .try_filter(|event| std::future::ready(selects(which, registration, event)))
+            .try_filter(|event| ready(selects(which, registration, event) && is_another(event)))
             .try_chunks(CHUNK);
         while let Some(events) = chunks.try_next().await.map_err(|error| error.1)? {
-            count += self.enqueue_again(queue, id, &events, run).await?;
+            let now = self.options().clock.now();
+            let deliveries = events.iter().map(|event| new_delivery(id, event, Some(run), now));
+            count += inboxes.enqueue(deliveries.collect()).await?;
         }
         Ok(count)
-    }
-
-    async fn enqueue_again(
-        &self,
-        queue: &dyn DeliveryQueue,
-        id: &WebhookId,
-        events: &[RecordedEvent],
-        run: EventId,
-    ) -> Result<u64, ReadSideError> {
-        let now = self.options().clock.now();
-        let deliveries = events.iter().map(|event| new_delivery(id, event, Some(run), now));
-        let enqueue = Enqueue { deliveries: deliveries.collect(), advances: Vec::new() };
-        queue.enqueue(enqueue, now).await
     }
 }
 
@@ -119,9 +113,9 @@ pub enum ReplayError {
     /// The queue does not answer.
     #[error(transparent)]
     Queue(#[from] ReadSideError),
-    /// The log cannot be read.
+    /// The log cannot be read, or one of its events cannot be upcast.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(#[from] LoadError),
     /// The log could not tell which webhooks there are.
     #[error(transparent)]
     Registrations(#[from] RegistrationsError),

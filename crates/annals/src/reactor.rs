@@ -86,7 +86,7 @@ impl Reacting {
     }
 
     /// The same attempt at another of the events that the stored one was split into.
-    pub(crate) fn part(&self, part: usize, event: RecordedEvent) -> Self {
+    pub(crate) fn with_part(&self, part: usize, event: RecordedEvent) -> Self {
         Self { event, part, ..self.clone() }
     }
 
@@ -112,6 +112,13 @@ impl Reacting {
     #[must_use]
     pub fn event(&self) -> &RecordedEvent {
         &self.event
+    }
+
+    /// Which of the events that the stored one was split into this is, from 0. They come one after
+    /// the other in the same attempt, and have the same id, version and position.
+    #[must_use]
+    pub fn part(&self) -> usize {
+        self.part
     }
 
     /// The event as a domain knows it: one, unless an upcaster splits or drops it, and none if

@@ -98,6 +98,6 @@ decorated! {
         retry(which: &SelectDeliveries, now: Timestamp) -> u64;
         skip(which: &SelectDeliveries, reason: &str, now: Timestamp) -> u64;
         inboxes() -> Vec<InboxInfo>;
-        forget(before: Timestamp, limit: usize) -> u64;
+        forget(inbox: &SubscriberName, before: Timestamp, limit: usize) -> u64;
     }
 }

@@ -328,4 +328,8 @@ caught! {
         deliveries_any_history_agrees_with_a_model
         deliveries_that_are_over_are_forgotten
     ];
+    forgets_for_others: ForgetsForOthers => [
+        deliveries_any_history_agrees_with_a_model
+        deliveries_that_are_over_are_forgotten
+    ];
 }

@@ -458,11 +458,16 @@ pub trait DeliveryQueue: CheckpointStore {
     /// When the database does not answer.
     async fn inboxes(&self) -> Result<Vec<InboxInfo>, ReadSideError>;
 
-    /// Forgets deliveries that were made or skipped before a moment, with their attempts, at most
-    /// so many, and says how many. Those can be enqueued again afterwards: keep them for as long
-    /// as an event may be enqueued a second time.
+    /// Forgets deliveries of an inbox that were made or skipped before a moment, with their
+    /// attempts, at most so many, and says how many. Those can be enqueued again afterwards: keep
+    /// them for as long as an event may be enqueued a second time.
     ///
     /// # Errors
     /// When the database does not answer.
-    async fn forget(&self, before: Timestamp, limit: usize) -> Result<u64, ReadSideError>;
+    async fn forget(
+        &self,
+        inbox: &SubscriberName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<u64, ReadSideError>;
 }

@@ -149,8 +149,8 @@ impl<S: DeliveryQueue + ?Sized> DeliveryQueue for Arc<S> {
         (**self).inboxes().await
     }
 
-    async fn forget(&self, before: Timestamp, limit: usize) -> Result<u64> {
-        (**self).forget(before, limit).await
+    async fn forget(&self, inbox: &SubscriberName, before: Timestamp, limit: usize) -> Result<u64> {
+        (**self).forget(inbox, before, limit).await
     }
 }
 

@@ -77,8 +77,10 @@ const INBOXES: &str = "SELECT s.name,
 
 const FORGET: &str = "WITH gone AS (
         DELETE FROM {schema}.deliveries d WHERE d.id = ANY (ARRAY(
-            SELECT o.id FROM {schema}.deliveries o WHERE o.state > 3 AND o.ended_at < $1
-            ORDER BY o.ended_at LIMIT $2 FOR UPDATE SKIP LOCKED))
+            SELECT o.id FROM {schema}.deliveries o
+            WHERE o.inbox = (SELECT s.id FROM {schema}.subscribers s WHERE s.name = $1)
+                AND o.state > 3 AND o.ended_at < $2
+            ORDER BY o.ended_at LIMIT $3 FOR UPDATE SKIP LOCKED))
         RETURNING d.id
     ), theirs AS (
         DELETE FROM {schema}.attempts a WHERE a.delivery = ANY (ARRAY(SELECT g.id FROM gone g))
@@ -205,10 +207,19 @@ impl DeliveryQueue for PostgresReadSide {
         infos.map_err(|error| read_side_error(DOING, error))
     }
 
-    async fn forget(&self, before: Timestamp, limit: usize) -> Result<u64, ReadSideError> {
+    async fn forget(
+        &self,
+        inbox: &SubscriberName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<u64, ReadSideError> {
         const DOING: &str = "forgetting deliveries";
-        let rows = self
-            .ask(DOING, || Sql::of(FORGET).value(Moment(before)).value(i64::from(count(limit))));
+        let rows = self.ask(DOING, || {
+            Sql::of(FORGET)
+                .value(inbox.as_str())
+                .value(Moment(before))
+                .value(i64::from(count(limit)))
+        });
         let forgotten = rows.await?.first().map(|row| get::<i64>(row, 0)).transpose();
         let forgotten = forgotten.map_err(|error| read_side_error(DOING, error))?;
         Ok(forgotten.unwrap_or_default().unsigned_abs())

@@ -245,13 +245,13 @@ async fn deliveries_are_found_along_indexes() {
         .after(Position::new(50_000), DeliveryId::from_stored("many-lanes/50000"));
     assert_eq!(watched.read_side.deliveries(&page, 20).await.unwrap().len(), 20);
     watched.note("a page of deliveries");
-    let dead = SelectDeliveries::inbox(inbox).state(DeliveryState::Dead);
+    let dead = SelectDeliveries::inbox(inbox.clone()).state(DeliveryState::Dead);
     assert_eq!(watched.read_side.deliveries(&dead, 20).await.unwrap().len(), 0);
     watched.note("dead letters");
     let one = SelectDeliveries::one(DeliveryId::from_stored("1/3"));
     assert_eq!(watched.read_side.skip(&one, "old", now).await.unwrap(), 1);
     watched.note("skip one");
-    assert_eq!(watched.read_side.forget(now, 50).await.unwrap(), 50);
+    assert_eq!(watched.read_side.forget(&inbox, now, 50).await.unwrap(), 50);
     watched.note("forget");
 
     let balances = SubscriberName::from_static("balances");

@@ -181,8 +181,8 @@ async fn the_queue_does_what_the_one_in_memory_does() {
             both.compare().await;
         }
         let before = at(now / 2);
-        let expected = both.memory.forget(before, 1_000).await.unwrap();
-        assert_eq!(both.postgres.forget(before, 1_000).await.unwrap(), expected);
+        let expected = both.memory.forget(&inbox(), before, 1_000).await.unwrap();
+        assert_eq!(both.postgres.forget(&inbox(), before, 1_000).await.unwrap(), expected);
         both.compare().await;
         both.postgres.close().await;
     }

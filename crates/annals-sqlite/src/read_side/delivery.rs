@@ -136,9 +136,15 @@ impl DeliveryQueue for SqliteReadSide {
         self.read("counting deliveries", desk::inboxes).await
     }
 
-    async fn forget(&self, before: Timestamp, limit: usize) -> Result<u64, ReadSideError> {
+    async fn forget(
+        &self,
+        inbox: &SubscriberName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<u64, ReadSideError> {
+        let inbox = inbox.clone();
         self.write("forgetting deliveries", move |connection| {
-            desk::forget(connection, before, limit).map(Ok)
+            desk::forget(connection, &inbox, before, limit).map(Ok)
         })
         .await
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use zeroize::Zeroizing;
 
 use crate::secrets::{Secrets, SecretsError};
@@ -108,7 +109,20 @@ fn read(path: &Path) -> io::Result<Content> {
     };
     refuse_if_others_can_read(&file)?;
     let text = Zeroizing::new(io::read_to_string(file)?);
-    serde_json::from_str(&text).map_err(io::Error::other)
+    serde_json::from_str(&text).map_err(|error| unreadable(&error))
+}
+
+/// Where it cannot be read, and not what stands there: that may be a secret.
+fn unreadable(error: &serde_json::Error) -> io::Error {
+    let what = match error.classify() {
+        Category::Io => "its bytes",
+        Category::Syntax => "the syntax",
+        Category::Data => "the data",
+        Category::Eof => "the end",
+    };
+    let (line, column) = (error.line(), error.column());
+    let message = format!("{what} at line {line}, column {column} cannot be read; mend it there");
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 fn replace(path: &Path, content: &Content) -> io::Result<()> {
@@ -199,6 +213,27 @@ mod tests {
         let webhook: WebhookId = "crm".parse().unwrap();
         let error = FileSecrets::new(&path).get(&webhook, &key(1)).await.unwrap_err();
         assert!(error.source().unwrap().to_string().contains("chmod 600"));
+    }
+
+    #[tokio::test]
+    async fn an_error_in_the_file_says_where_and_not_what() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secrets.json");
+        let webhook: WebhookId = "crm".parse().unwrap();
+        let secrets = FileSecrets::new(&path);
+        for (text, place) in [
+            ("{ \"secrets\":\n \"whsec_c2VjcmV0\" }", "data at line 2, column 17"),
+            ("{ \"secrets\": { \"crm\": \"whsec_c2VjcmV0\" } }", "data at line 1, column"),
+            ("{ \"secrets\": { whsec_c2VjcmV0", "syntax at line 1, column 16"),
+            ("{ \"secrets\": { \"crm\": ", "end at line 1, column"),
+        ] {
+            options().truncate(true).open(&path).unwrap().write_all(text.as_bytes()).unwrap();
+            let error = secrets.get(&webhook, &key(1)).await.unwrap_err();
+            let reason = error.source().unwrap().to_string();
+            assert!(reason.contains(place) && reason.contains("mend it"), "{reason}");
+            let whole = format!("{error:?} {error} {}", crate::webhooks::chain(&error));
+            assert!(!whole.contains("whsec_") && !whole.contains("c2V"), "{whole}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -6,4 +6,6 @@ mod disabling;
 mod payload;
 mod registration;
 mod running;
+mod shapes;
+mod together;
 mod world;

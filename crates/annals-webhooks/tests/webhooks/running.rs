@@ -14,24 +14,24 @@ use crate::world::{Receiver, World, silent};
 /// Long enough for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-struct Running {
-    world: World,
-    queue: Arc<dyn DeliveryQueue>,
+pub(crate) struct Running {
+    pub(crate) world: World,
+    pub(crate) queue: Arc<dyn DeliveryQueue>,
     webhooks: RunningWebhooks,
 }
 
 impl Running {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::of(World::new()).await
     }
 
-    async fn of(world: World) -> Self {
+    pub(crate) async fn of(world: World) -> Self {
         let queue: Arc<dyn DeliveryQueue> = Arc::new(MemoryReadSide::new());
         let webhooks = world.webhooks.start(Arc::clone(&queue)).await.expect("it runs");
         Self { world, queue, webhooks }
     }
 
-    async fn register(&self, id: &str, url: String) -> WebhookId {
+    pub(crate) async fn register(&self, id: &str, url: String) -> WebhookId {
         let id: WebhookId = id.parse().expect("an id");
         let types = [EventType::from_static("MoneyDeposited")];
         let new = NewWebhook::to(url).id(id.clone()).types(types);
@@ -39,8 +39,8 @@ impl Running {
         id
     }
 
-    async fn replay(&self, id: &WebhookId, which: Replay) -> Result<u64, ReplayError> {
-        self.world.webhooks.replay(&*self.queue, id, which).await
+    pub(crate) async fn replay(&self, id: &WebhookId, which: Replay) -> Result<u64, ReplayError> {
+        self.world.webhooks.replay(self.webhooks.inboxes(), id, which).await
     }
 
     async fn stands(&self, id: &WebhookId, state: DeliveryState) -> usize {
@@ -50,12 +50,12 @@ impl Running {
 }
 
 /// Waits until a receiver has got so many messages, and says their ids.
-async fn ids(receiver: &Receiver, count: usize) -> Vec<String> {
+pub(crate) async fn ids(receiver: &Receiver, count: usize) -> Vec<String> {
     until(async || receiver.got().len() >= count).await;
     receiver.got().iter().map(|got| got.header("webhook-id").to_owned()).collect()
 }
 
-async fn until(condition: impl AsyncFn() -> bool) {
+pub(crate) async fn until(condition: impl AsyncFn() -> bool) {
     let waiting = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(5)).await;

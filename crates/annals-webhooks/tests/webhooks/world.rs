@@ -36,8 +36,15 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(WebhookOptions) -> WebhookOptions) -> Self {
+        Self::over(Annals::new(MemoryStore::new()), change)
+    }
+
+    pub(crate) fn over(
+        annals: Annals,
+        change: impl FnOnce(WebhookOptions) -> WebhookOptions,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(NOW.parse().expect("a moment")));
-        let annals = Annals::new(MemoryStore::new()).with_clock(Arc::clone(&clock));
+        let annals = annals.with_clock(Arc::clone(&clock));
         let options = WebhookOptions::default()
             .reach(Reach::public().allowing_loopback())
             .clock(Arc::clone(&clock));
@@ -108,6 +115,12 @@ pub(crate) struct Got {
 impl Got {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers[name].to_str().expect("plain text")
+    }
+
+    /// The type of the event, by the body.
+    pub(crate) fn event_type(&self) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).expect("JSON");
+        body["type"].as_str().expect("a type").to_owned()
     }
 
     pub(crate) fn verified_by(&self, secret: &annals_webhooks::Secret, now: Timestamp) -> bool {

@@ -5,7 +5,10 @@ use std::error::Error;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use annals_core::{Attempt, Delivery, Enqueue, RecordedEvent, Settled, Then, Timestamp};
+use annals_core::error::ReadError;
+use annals_core::{
+    Attempt, Delivery, Enqueue, ReadSideError, RecordedEvent, Settled, Then, Timestamp,
+};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
@@ -26,26 +29,30 @@ enum Failed {
     Tried(ReactErrorKind, String),
 }
 
-/// Makes an attempt, and says what came of it.
+/// What an attempt has found out so far, whatever becomes of it.
+struct Found {
+    note: Option<String>,
+    /// From when on its age is counted.
+    since: Timestamp,
+}
+
+/// Makes an attempt, and says what came of it. A panic, wherever it happens, is that of this
+/// attempt alone.
 pub(super) async fn attempt(engine: &Engine, inbox: &Inbox, delivery: Delivery) -> Settled {
     let at = engine.now();
     let begun = Instant::now();
-    let mut note = None;
-    let mut since = delivery.enqueued_at;
-    let result = match engine.find(&delivery.event).await {
-        Ok(Some(current)) => {
-            since = since.max(due(inbox, &current));
-            react_to(engine, inbox, &delivery, &current, &mut note).await
-        }
-        Ok(None) => Err(permanent("its event is not in the log; skip it, or restore the log")),
-        Err(error) => Err(Failed::NotTried(chain(&error))),
-    };
+    let mut found = Found { note: None, since: delivery.enqueued_at };
+    let making = AssertUnwindSafe(make(engine, inbox, &delivery, &mut found));
+    let result = making.catch_unwind().await.unwrap_or_else(|panic| {
+        let error = format!("the attempt panicked: {}", said(&*panic));
+        Err(Failed::Tried(ReactErrorKind::Transient, error))
+    });
     let made = Attempt {
         number: delivery.attempt,
         at,
         duration: begun.elapsed(),
         error: None,
-        note: note.map(cut),
+        note: found.note.map(cut),
     };
     let Delivery { id, token, .. } = delivery;
     let span = (&id, made.number);
@@ -56,12 +63,41 @@ pub(super) async fn attempt(engine: &Engine, inbox: &Inbox, delivery: Delivery) 
             (None, Then::GiveBack(engine.now().saturating_add(engine.settings.poll)))
         }
         Err(Failed::Tried(kind, error)) => {
-            let then = inbox.retries.then(kind, made.number, since, engine.now());
+            let then = inbox.retries.then(kind, made.number, found.since, engine.now());
             log(inbox, span, &error, then);
             (Some(Attempt { error: Some(cut(error)), ..made }), then)
         }
     };
     Settled { id, token, attempt, then }
+}
+
+async fn make(
+    engine: &Engine,
+    inbox: &Inbox,
+    delivery: &Delivery,
+    found: &mut Found,
+) -> Result<(), Failed> {
+    // Before anything is done that may have killed whoever made the last one.
+    inbox.retries.allows_attempt(delivery.attempt).map_err(|spent| permanent(&spent))?;
+    let current = engine.find(&delivery.event).await.map_err(|error| unread(&error))?;
+    let current = current.ok_or(NotInTheLog).map_err(|error| permanent(&error))?;
+    found.since = found.since.max(due(inbox, &current));
+    if let Err(spent) = inbox.retries.allows_age(found.since, engine.now())
+        && !is_retried_by_hand(engine, delivery).await?
+    {
+        return Err(permanent(&spent));
+    }
+    react_to(engine, inbox, delivery, &current, &mut found.note).await
+}
+
+/// Whether somebody wants this attempt, whatever the age: its attempts are counted anew, and there
+/// are some from before.
+async fn is_retried_by_hand(engine: &Engine, delivery: &Delivery) -> Result<bool, Failed> {
+    if delivery.attempt > 1 {
+        return Ok(false);
+    }
+    let before = engine.queue.attempts(&delivery.id).await.map_err(|error| unqueued(&error))?;
+    Ok(!before.is_empty())
 }
 
 /// Hands the event, or those it was split into, to the reactor.
@@ -109,7 +145,7 @@ async fn react_to_parts(
 ) -> Result<(), ReactError> {
     for (part, event) in parts {
         let context = Context::because_of(&event);
-        let reacting = reacting.part(part, event);
+        let reacting = reacting.with_part(part, event);
         context.scope(inbox.reactor.react(&reacting)).await?;
     }
     Ok(())
@@ -122,7 +158,7 @@ async fn hand_on(engine: &Engine, inbox: &Inbox, current: &Current) -> Result<()
     let enqueue = Enqueue { deliveries, advances: Vec::new() };
     let enqueued = engine.queue.enqueue(enqueue, now).await;
     engine.signals.wake(&inbox.name);
-    enqueued.map(drop).map_err(|error| Failed::NotTried(chain(&error)))
+    enqueued.map(drop).map_err(|error| unqueued(&error))
 }
 
 fn due(inbox: &Inbox, current: &Current) -> Timestamp {
@@ -146,9 +182,29 @@ fn unclear(unclear: &Unclear) -> Failed {
     Failed::Tried(kind, chain(unclear))
 }
 
-fn permanent(error: &str) -> Failed {
-    Failed::Tried(ReactErrorKind::Permanent, error.to_owned())
+/// What the log says now may be different later, or it will always be that.
+fn unread(error: &ReadError) -> Failed {
+    match error {
+        ReadError::Closed | ReadError::Unavailable(_) => Failed::NotTried(chain(error)),
+        _ => permanent(error),
+    }
 }
+
+/// The same of the queue.
+fn unqueued(error: &ReadSideError) -> Failed {
+    match error {
+        ReadSideError::Closed | ReadSideError::Unavailable(_) => Failed::NotTried(chain(error)),
+        _ => permanent(error),
+    }
+}
+
+fn permanent(error: &(dyn Error + 'static)) -> Failed {
+    Failed::Tried(ReactErrorKind::Permanent, chain(error))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("its event is not in the log; skip it, or restore the log")]
+struct NotInTheLog;
 
 fn log(
     inbox: &Inbox,

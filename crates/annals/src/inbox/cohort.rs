@@ -13,9 +13,9 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Inbox;
 use super::attempt::chain;
 use super::engine::Engine;
+use super::hosted::Hosted;
 
 /// How long a checkpoint stays behind, when nothing was found on the way.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ const DELIVERIES_MAX: usize = 1024;
 
 /// An inbox, and how far the log was looked at for it.
 pub(super) struct Member {
-    inbox: Arc<Inbox>,
+    inbox: Arc<Hosted>,
     lease: Lease,
     /// Up to here nothing will be found any more.
     pub(super) seen: Position,
@@ -37,7 +37,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(inbox: Arc<Inbox>, lease: Lease) -> Self {
+    pub(super) fn new(inbox: Arc<Hosted>, lease: Lease) -> Self {
         Self { inbox, seen: lease.position, kept: lease.position, lease }
     }
 }
@@ -47,7 +47,7 @@ pub(super) struct Cohort {
     engine: Arc<Engine>,
     members: Vec<Member>,
     /// Those for which this process does not read any more.
-    lost: Vec<Arc<Inbox>>,
+    lost: Vec<Arc<Hosted>>,
     notices: Option<Subscription>,
     /// What was planned and is not in the queue yet.
     planned: Vec<NewDelivery>,
@@ -74,7 +74,7 @@ impl Cohort {
     }
 
     /// Those that were lost since it was last asked.
-    pub(super) fn lost(&mut self) -> Vec<(SubscriberName, Arc<Inbox>)> {
+    pub(super) fn lost(&mut self) -> Vec<(SubscriberName, Arc<Hosted>)> {
         self.lost.drain(..).map(|inbox| (inbox.name.clone(), inbox)).collect()
     }
 
@@ -97,6 +97,7 @@ impl Cohort {
             if self.renewed_at.elapsed() >= self.engine.settings.lease / 3 {
                 self.renew().await;
             }
+            self.part_with_leaving().await;
         }
         self
     }
@@ -115,7 +116,7 @@ impl Cohort {
 
     /// What any of the members accepts, as it may be stored. It may find more than that.
     fn query(&self) -> Query {
-        let upcasters = &self.engine.annals.upcasters;
+        let upcasters = self.engine.upcasters();
         let queries = self.members.iter().map(|member| upcasters.as_stored(&member.inbox.query));
         let together = together(queries);
         match self.engine.annals.store().limits().check_query(&together) {
@@ -172,12 +173,12 @@ impl Cohort {
         let position = event.position;
         let now = self.engine.now();
         let current = self.engine.current(event);
+        let upcasters = self.engine.upcasters();
         let before = self.planned.len();
         for member in self.members.iter().filter(|member| member.seen < position) {
             let inbox = &member.inbox;
             if self.engine.signals.state(&inbox.name) != SubscriberState::Disabled {
-                let upcasters = &self.engine.annals.upcasters;
-                self.planned.extend(inbox.deliveries(&current, upcasters, now));
+                self.planned.extend(inbox.deliveries(&current, &upcasters, now));
             }
         }
         if self.planned.len() > before {
@@ -351,13 +352,34 @@ impl Cohort {
         }
     }
 
-    /// Gives the leases back.
-    pub(super) async fn release(self) {
-        for member in &self.members {
-            if let Err(error) = self.engine.queue.release(&member.lease).await {
-                let error = chain(&error);
-                tracing::warn!(inbox = %member.inbox.name, error, "a lease cannot be given back; it ends by itself");
-            }
+    /// Hands over those that do not run here any more.
+    pub(super) async fn part_with_leaving(&mut self) {
+        if !self.members.iter().any(|member| member.inbox.is_leaving()) {
+            return;
+        }
+        self.checkpoint().await;
+        let members = std::mem::take(&mut self.members);
+        let (leaving, staying): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| member.inbox.is_leaving());
+        self.members = staying;
+        // The others may have asked for less.
+        self.notices = None;
+        release(&self.engine, &leaving).await;
+    }
+
+    /// Hands over all of them.
+    pub(super) async fn hand_over(mut self) {
+        self.checkpoint().await;
+        release(&self.engine, &self.members).await;
+    }
+}
+
+/// Gives leases back.
+async fn release(engine: &Engine, members: &[Member]) {
+    for member in members {
+        if let Err(error) = engine.queue.release(&member.lease).await {
+            let error = chain(&error);
+            tracing::warn!(inbox = %member.inbox.name, error, "a lease cannot be given back; it ends by itself");
         }
     }
 }

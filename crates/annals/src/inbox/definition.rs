@@ -57,6 +57,8 @@ pub(super) enum Lanes {
 pub(super) enum Begins {
     AtTheBeginning,
     Now,
+    /// It is fed by others, and does not read the log at all.
+    Nowhere,
 }
 
 impl Inbox {
@@ -252,6 +254,23 @@ impl Inbox {
     pub fn from_now(mut self) -> Self {
         self.begins = Begins::Now;
         self
+    }
+
+    /// The same, fed by others only, with what they [enqueue](super::Inboxes::enqueue) for it: it
+    /// does not read the log, and costs nothing while nobody enqueues anything.
+    ///
+    /// What it [accepts](Self::accepts) holds at each attempt, as ever. Whoever feeds it says to
+    /// whom a delivery goes, in which lane, and when: [`recipients`](Self::recipients),
+    /// [`lanes`](Self::lanes) and [`due`](Self::due) are not asked when it is enqueued. To
+    /// [disable](super::Inboxes::disable) it keeps nobody from feeding it.
+    #[must_use]
+    pub fn fed(mut self) -> Self {
+        self.begins = Begins::Nowhere;
+        self
+    }
+
+    pub(super) fn reads_the_log(&self) -> bool {
+        !matches!(self.begins, Begins::Nowhere)
     }
 }
 

@@ -1,17 +1,17 @@
 //! Makes the deliveries of one inbox.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_core::{Delivery, Settled, SubscriberState, Take, Then, Timestamp};
+use annals_core::{Delivery, DeliveryId, Settled, SubscriberState, Take, Then, Timestamp};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::Inbox;
 use super::attempt::{attempt, chain};
-use super::engine::Engine;
+use super::engine::{Engine, Held};
+use super::hosted::Hosted;
 use super::places::Place;
 use super::rate::Allowance;
 use super::settling::Outcome;
@@ -20,11 +20,13 @@ use super::signals::stopped;
 /// Takes the deliveries of one inbox that are due, and makes them with its own workers.
 pub(super) struct Deliverer {
     engine: Arc<Engine>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<Hosted>,
     outcomes: mpsc::Sender<Outcome>,
     stop: watch::Receiver<bool>,
     woken: Arc<Notify>,
     running: JoinSet<Duration>,
+    /// What is made by the running attempts, with their tokens.
+    making: HashMap<Id, (DeliveryId, u64)>,
     /// Taken, and waiting for a worker.
     ready: VecDeque<Delivery>,
     allowance: Option<Allowance>,
@@ -44,17 +46,17 @@ enum Next {
 impl Deliverer {
     pub(super) fn new(
         engine: &Arc<Engine>,
-        inbox: &Arc<Inbox>,
+        inbox: &Arc<Hosted>,
         outcomes: &mpsc::Sender<Outcome>,
-        stop: &watch::Receiver<bool>,
     ) -> Self {
         Self {
             engine: Arc::clone(engine),
             inbox: Arc::clone(inbox),
             outcomes: outcomes.clone(),
-            stop: stop.clone(),
+            stop: inbox.told_to_stop(),
             woken: engine.signals.deliveries(&inbox.name),
             running: JoinSet::new(),
+            making: HashMap::new(),
             ready: VecDeque::new(),
             allowance: inbox.rate.map(Allowance::new),
             pace: Pace::default(),
@@ -71,15 +73,44 @@ impl Deliverer {
             }
         }
         self.give_back_ready(self.engine.now()).await;
-        let finish = async { while self.running.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.engine.settings.grace, finish).await.is_err() {
+        let grace = self.engine.settings.grace;
+        let finish = async { while self.join_next().await {} };
+        if tokio::time::timeout(grace, finish).await.is_err() {
             tracing::warn!(inbox = %self.inbox.name, count = self.running.len(), "attempts take too long to wait for; they are given up");
+            self.give_up_running().await;
+        }
+    }
+
+    /// Waits for an attempt to end; `false` when none runs.
+    async fn join_next(&mut self) -> bool {
+        let Some(joined) = self.running.join_next_with_id().await else { return false };
+        self.note(joined);
+        true
+    }
+
+    fn note(&mut self, joined: Result<(Id, Duration), JoinError>) {
+        match joined {
+            Ok((id, took)) => {
+                self.making.remove(&id);
+                self.pace.note(took);
+            }
+            // It was given up, and stays among what is being made.
+            Err(_) => self.pace.note(Pace::AHEAD),
+        }
+    }
+
+    async fn give_up_running(&mut self) {
+        self.running.abort_all();
+        while self.join_next().await {}
+        let now = self.engine.now();
+        for (id, token) in std::mem::take(&mut self.making).into_values() {
+            self.give_back(id, token, now).await;
         }
     }
 
     async fn step(&mut self) -> Next {
-        while let Some(taken) = self.running.try_join_next() {
-            self.pace.note(taken);
+        while let Some(joined) = self.running.try_join_next_with_id() {
+            self.note(joined);
         }
         let now = self.engine.now();
         if self.engine.signals.state(&self.inbox.name) == SubscriberState::Paused {
@@ -150,7 +181,8 @@ impl Deliverer {
         if let Some(allowance) = &mut self.allowance {
             allowance.used(taken.len(), now);
         }
-        self.engine.held().extend(taken.iter().map(|taken| (taken.id.clone(), taken.token)));
+        let held = |taken: &Delivery| Held { inbox: taken.inbox.clone(), token: taken.token };
+        self.engine.held().extend(taken.iter().map(|taken| (taken.id.clone(), held(taken))));
         for delivery in taken {
             match places.pop() {
                 Some(place) => self.begin(delivery, place),
@@ -179,7 +211,8 @@ impl Deliverer {
         let engine = Arc::clone(&self.engine);
         let inbox = Arc::clone(&self.inbox);
         let outcomes = self.outcomes.clone();
-        self.running.spawn(async move {
+        let making = (delivery.id.clone(), delivery.token);
+        let task = self.running.spawn(async move {
             let begun = Instant::now();
             let settled = attempt(&engine, &inbox, delivery).await;
             let took = begun.elapsed();
@@ -188,13 +221,18 @@ impl Deliverer {
             drop(outcomes.send((inbox.name.clone(), settled)).await);
             took
         });
+        self.making.insert(task.id(), making);
     }
 
     async fn give_back_ready(&mut self, due: Timestamp) {
-        for Delivery { id, token, .. } in self.ready.drain(..) {
-            let settled = Settled { id, token, attempt: None, then: Then::GiveBack(due) };
-            drop(self.outcomes.send((self.inbox.name.clone(), settled)).await);
+        for Delivery { id, token, .. } in std::mem::take(&mut self.ready) {
+            self.give_back(id, token, due).await;
         }
+    }
+
+    async fn give_back(&self, id: DeliveryId, token: u64, due: Timestamp) {
+        let settled = Settled { id, token, attempt: None, then: Then::GiveBack(due) };
+        drop(self.outcomes.send((self.inbox.name.clone(), settled)).await);
     }
 
     fn silent(&self, what: &str, error: &annals_core::ReadSideError) -> Next {
@@ -213,7 +251,7 @@ impl Deliverer {
         let poll = self.engine.settings.poll;
         tokio::select! {
             () = self.woken.notified() => self.may_take = true,
-            Some(taken) = self.running.join_next() => self.pace.note(taken),
+            Some(joined) = self.running.join_next_with_id() => self.note(joined),
             () = tokio::time::sleep(ahead.map_or(poll, |ahead| ahead.min(poll))) => {}
             () = stopped(&mut self.stop) => {}
         }
@@ -236,8 +274,8 @@ impl Pace {
     /// would hardly have been quicker.
     const AHEAD: Duration = Duration::from_millis(100);
 
-    fn note(&mut self, took: Result<Duration, tokio::task::JoinError>) {
-        self.mean = (self.mean * 7 + took.unwrap_or(Self::AHEAD)) / 8;
+    fn note(&mut self, took: Duration) {
+        self.mean = (self.mean * 7 + took) / 8;
     }
 
     /// How many deliveries so many workers make in that time.

@@ -1,11 +1,12 @@
 //! What people do with inboxes, whether they run here or elsewhere.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_core::{
-    Attempt, Clock, DeliveryId, DeliveryInfo, DeliveryQueue, DeliveryState, Failure, InboxInfo,
-    Position, ReadSideError, SelectDeliveries, SubscriberInfo, SubscriberName, SubscriberState,
-    SystemClock, Timestamp,
+    Attempt, Clock, DeliveryId, DeliveryInfo, DeliveryQueue, DeliveryState, Enqueue, Failure,
+    InboxInfo, NewDelivery, Position, ReadSideError, SelectDeliveries, SubscriberInfo,
+    SubscriberName, SubscriberState, SystemClock, Timestamp,
 };
 
 use super::signals::Signals;
@@ -44,7 +45,8 @@ pub struct InboxStatus {
     pub inbox: SubscriberName,
     /// Whether it works.
     pub state: SubscriberState,
-    /// Up to where the log was looked at for it.
+    /// Up to where the log was looked at for it: [`Position::START`] if it is
+    /// [fed](super::Inbox::fed).
     pub position: Position,
     /// When that position last moved.
     pub moved_at: Timestamp,
@@ -129,6 +131,23 @@ impl Inboxes {
             signals.told(&name, state);
         }
         Ok(())
+    }
+
+    /// Puts deliveries into the queue, for inboxes that are [fed](super::Inbox::fed); those that
+    /// run here begin at once. One that was enqueued before, however it stands now, is passed
+    /// over. Says how many were new.
+    ///
+    /// # Errors
+    /// [`ReadSideError::Invalid`] for what [`NewDelivery::check`] refuses: then none was enqueued;
+    /// or when the database does not answer.
+    pub async fn enqueue(&self, deliveries: Vec<NewDelivery>) -> Result<u64, ReadSideError> {
+        let inboxes: BTreeSet<_> = deliveries.iter().map(|new| new.inbox.clone()).collect();
+        let enqueue = Enqueue { deliveries, advances: Vec::new() };
+        let added = self.queue.enqueue(enqueue, self.clock.now()).await?;
+        if let Some(signals) = &self.signals {
+            inboxes.iter().for_each(|inbox| signals.wake(inbox));
+        }
+        Ok(added)
     }
 
     /// How inboxes stand, by name: all that were ever started on this queue.

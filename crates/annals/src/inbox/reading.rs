@@ -1,17 +1,17 @@
 //! Reads the log for all inboxes that this process has the lease of, and says which those are.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use annals_core::{Claim, Generation, Position, SubscriberInfo, SubscriberName};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Inbox;
 use super::attempt::chain;
 use super::cohort::{Cohort, Member};
 use super::engine::Engine;
+use super::hosted::Hosted;
 use super::signals::stopped;
 
 /// Reads the log: in one loop for the inboxes that are where the log is, and in others for those
@@ -20,19 +20,21 @@ pub(super) struct Reader {
     engine: Arc<Engine>,
     stop: watch::Receiver<bool>,
     /// Nobody reads for them here.
-    idle: BTreeMap<SubscriberName, Arc<Inbox>>,
+    idle: BTreeMap<SubscriberName, Arc<Hosted>>,
     front: Cohort,
     behind: JoinSet<Cohort>,
+    /// For which inboxes they read.
+    theirs: HashMap<Id, BTreeSet<SubscriberName>>,
     looked_at: Instant,
 }
 
 impl Reader {
     pub(super) fn new(engine: &Arc<Engine>, stop: &watch::Receiver<bool>) -> Self {
-        let idle = engine.inboxes.iter().map(|inbox| (inbox.name.clone(), Arc::clone(inbox)));
         Self {
-            idle: idle.collect(),
+            idle: BTreeMap::new(),
             front: Cohort::new(engine, Vec::new()),
             behind: JoinSet::new(),
+            theirs: HashMap::new(),
             engine: Arc::clone(engine),
             stop: stop.clone(),
             looked_at: Instant::now(),
@@ -48,7 +50,7 @@ impl Reader {
             tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => break,
-                Some(cohort) = self.behind.join_next() => self.join(cohort),
+                Some(cohort) = self.behind.join_next_with_id() => self.join(cohort),
                 _ = poll.tick() => self.look_around().await,
                 () = self.engine.signals.reading.notified() => {
                     self.front.checkpoint().await;
@@ -65,25 +67,35 @@ impl Reader {
     }
 
     /// A cohort has come to where the log was.
-    fn join(&mut self, cohort: Result<Cohort, tokio::task::JoinError>) {
+    fn join(&mut self, cohort: Result<(Id, Cohort), JoinError>) {
         match cohort {
-            Ok(mut cohort) => {
+            Ok((id, mut cohort)) => {
+                self.theirs.remove(&id);
                 self.idle.extend(cohort.lost());
                 self.front.join(cohort);
             }
-            Err(error) if error.is_cancelled() => {}
             Err(error) => {
+                self.theirs.remove(&error.id());
                 tracing::error!(error = %error, "reading the log has failed; the inboxes are claimed again");
-                self.idle.extend(self.orphans());
             }
         }
     }
 
-    /// Inboxes that nothing here reads for, though it was meant to.
-    fn orphans(&self) -> Vec<(SubscriberName, Arc<Inbox>)> {
-        let front: HashSet<_> = self.front.names().collect();
-        let inboxes = self.engine.inboxes.iter().filter(|inbox| !front.contains(&inbox.name));
-        inboxes.map(|inbox| (inbox.name.clone(), Arc::clone(inbox))).collect()
+    /// Takes note of the inboxes that came, and hands over those that go.
+    async fn note_who_runs(&mut self) {
+        self.idle.retain(|_, inbox| !inbox.is_leaving());
+        self.front.part_with_leaving().await;
+        let all = self.engine.inboxes.now();
+        for inbox in all.into_iter().filter(|inbox| inbox.reads_the_log()) {
+            if !self.is_read_for(&inbox.name) {
+                self.idle.insert(inbox.name.clone(), inbox);
+            }
+        }
+    }
+
+    fn is_read_for(&self, name: &SubscriberName) -> bool {
+        self.front.names().any(|one| one == name)
+            || self.theirs.values().any(|names| names.contains(name))
     }
 
     /// Sets aside what the front has lost.
@@ -94,6 +106,7 @@ impl Reader {
     /// Renews what this process reads for, learns what inboxes were told elsewhere, and claims
     /// those for which nobody reads.
     async fn look_around(&mut self) {
+        self.note_who_runs().await;
         if self.looked_at.elapsed() >= self.engine.settings.lease / 3 {
             self.looked_at = Instant::now();
             self.front.renew().await;
@@ -123,7 +136,9 @@ impl Reader {
         }
         for members in claimed.into_values() {
             let cohort = Cohort::new(&self.engine, members);
-            self.behind.spawn(cohort.catch_up(self.stop.clone()));
+            let names = cohort.names().cloned().collect();
+            let task = self.behind.spawn(cohort.catch_up(self.stop.clone()));
+            self.theirs.insert(task.id(), names);
         }
     }
 
@@ -168,7 +183,6 @@ impl Reader {
                 self.front.join(cohort);
             }
         }
-        self.front.checkpoint().await;
-        self.front.release().await;
+        self.front.hand_over().await;
     }
 }

@@ -47,7 +47,8 @@ impl Default for Retries {
 }
 
 impl Retries {
-    /// The same with at most so many attempts, the first one counted; 0 is taken for 1.
+    /// The same with at most so many attempts, the first one counted; 0 is taken for 1. One that a
+    /// process did not survive counts as well, and so do those that it made at the same time.
     #[must_use]
     pub fn attempts_max(mut self, attempts: u32) -> Self {
         self.attempts_max = attempts.max(1);
@@ -55,7 +56,8 @@ impl Retries {
     }
 
     /// The same, and no attempt begins later than this after the delivery was enqueued, or due
-    /// first.
+    /// first, unless somebody [retries](super::Inboxes::retry) it: what waited for longer, while
+    /// its inbox was paused for example, is a dead letter.
     #[must_use]
     pub fn age_max(mut self, age: Duration) -> Self {
         self.age_max = Some(age);
@@ -83,6 +85,20 @@ impl Retries {
     pub fn without_jitter(mut self) -> Self {
         self.is_exact = true;
         self
+    }
+
+    /// Whether an attempt with this number is made at all.
+    pub(super) fn allows_attempt(&self, attempt: u32) -> Result<(), Spent> {
+        let max = self.attempts_max;
+        if attempt > max { Err(Spent::Attempts { max, begun: attempt - 1 }) } else { Ok(()) }
+    }
+
+    /// Whether an attempt may begin at `now`, when its age is counted from `since`.
+    pub(super) fn allows_age(&self, since: Timestamp, now: Timestamp) -> Result<(), Spent> {
+        match self.age_max {
+            Some(max) if now > since.saturating_add(max) => Err(Spent::Age { max, since }),
+            _ => Ok(()),
+        }
     }
 
     /// What happens after attempt number `attempt` has failed at `now`; `since` is the moment
@@ -116,6 +132,19 @@ impl Retries {
         let doublings = attempt.saturating_sub(1).min(31);
         self.first.saturating_mul(1 << doublings).min(self.longest)
     }
+}
+
+/// Why a delivery is not tried any more.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Spent {
+    #[error(
+        "{begun} attempts were begun, and {max} are allowed, but what came of the last one was \
+         never said: the process that made it ended meanwhile, because of it or of another beside \
+         it; find out why, then retry or skip it"
+    )]
+    Attempts { max: u32, begun: u32 },
+    #[error("it has waited since {since}, and no attempt begins after {max:?}; retry or skip it")]
+    Age { max: Duration, since: Timestamp },
 }
 
 #[cfg(test)]

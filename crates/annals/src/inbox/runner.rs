@@ -7,11 +7,11 @@ use std::time::Duration;
 use annals_core::error::ReadError;
 use annals_core::{
     DeliveryQueue, Enrol, OnNewVersion, Position, ReadSideError, SubscriberInfo, SubscriberName,
+    SubscriberState,
 };
 
 use super::definition::Begins;
 use super::engine::Engine;
-use super::signals::Signals;
 use super::{Dispatcher, Inbox, RunningInboxes};
 use crate::Annals;
 
@@ -85,16 +85,16 @@ impl InboxRunner {
     }
 
     /// The same with another time than 30 s after which another process takes over what this one
-    /// held when it died. Clocks of processes should differ by less.
+    /// held when it died; at least 100 ms. Clocks of processes should differ by less.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.settings.lease = lease;
+        self.settings.lease = lease.max(Duration::from_millis(100));
         self
     }
 
     /// The same, looking at least this often at what other processes did; 1 s unless said
-    /// otherwise. What happens in this process is noticed at once.
+    /// otherwise, and at least 1 ms. What happens in this process is noticed at once.
     pub fn poll(mut self, poll: Duration) -> Self {
-        self.settings.poll = poll;
+        self.settings.poll = poll.max(Duration::from_millis(1));
         self
     }
 
@@ -105,7 +105,7 @@ impl InboxRunner {
         self
     }
 
-    /// The same, with deliveries that were made or skipped, and what was noted of their attempts,
+    /// The same, with deliveries of these inboxes that were made or skipped, and what was noted of their attempts,
     /// forgotten after another time than 7 days. Within it a delivery that is enqueued again, after
     /// a crash for example, is recognised.
     pub fn remember(mut self, time: Duration) -> Self {
@@ -114,7 +114,8 @@ impl InboxRunner {
     }
 
     /// Makes the inboxes known to the queue, and runs them in tasks of their own until the handle
-    /// is stopped or dropped.
+    /// is stopped or dropped. Others can be [added](RunningInboxes::add) and
+    /// [removed](RunningInboxes::remove) while they run.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
@@ -123,30 +124,34 @@ impl InboxRunner {
         if let Some(twice) = self.inboxes.iter().find(|inbox| !names.insert(&inbox.name)) {
             return Err(StartError::Twice(twice.name.clone()));
         }
-        let head = self.annals.store().head().await?;
-        let mut annals = self.annals;
+        let engine = Engine::new(self.annals, self.queue, self.settings);
         let mut states = Vec::new();
         for inbox in &self.inboxes {
-            annals = annals.with_upcasters(&inbox.upcasters);
-            let enrol = Enrol {
-                subscriber: inbox.name.clone(),
-                version: SubscriberInfo::INBOX_VERSION,
-                partitions: 1,
-                after: match inbox.begins {
-                    Begins::AtTheBeginning => Position::START,
-                    Begins::Now => head,
-                },
-                on_new_version: OnNewVersion::Refuse,
-                now: annals.clock.now(),
-            };
-            let enrolled = self.queue.enrol(enrol).await?;
-            states.push((enrolled.subscriber, enrolled.state));
+            states.push(enrol(&engine, inbox).await?);
         }
-        let inboxes = self.inboxes.into_iter().map(Arc::new).collect();
-        let signals = Arc::new(Signals::of(states));
-        let engine = Engine::new(annals, self.queue, inboxes, self.settings, signals);
-        Ok(RunningInboxes::of(Arc::new(engine)))
+        let running = RunningInboxes::of(engine);
+        for (inbox, state) in self.inboxes.into_iter().zip(states) {
+            running.host(inbox, state)?;
+        }
+        Ok(running)
     }
+}
+
+/// Makes an inbox known to the queue, and says what it was told last. One that is fed is known as
+/// well, so that it can be paused, and nobody ever moves its checkpoint.
+pub(super) async fn enrol(engine: &Engine, inbox: &Inbox) -> Result<SubscriberState, StartError> {
+    let enrol = Enrol {
+        subscriber: inbox.name.clone(),
+        version: SubscriberInfo::INBOX_VERSION,
+        partitions: 1,
+        after: match inbox.begins {
+            Begins::AtTheBeginning | Begins::Nowhere => Position::START,
+            Begins::Now => engine.annals.store().head().await?,
+        },
+        on_new_version: OnNewVersion::Refuse,
+        now: engine.now(),
+    };
+    Ok(engine.queue.enrol(enrol).await?.state)
 }
 
 /// Why inboxes do not run.

@@ -1,13 +1,15 @@
 //! Says to the queue what came of attempts, many at a time, and keeps what is not settled yet.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use annals_core::{Settled, SubscriberName, Then};
+use annals_core::{ReadSideError, Settled, SubscriberName, Then};
+use futures_util::FutureExt;
 use tokio::sync::mpsc::Receiver;
 
-use super::attempt::chain;
-use super::engine::Engine;
+use super::attempt::{chain, said};
+use super::engine::{Engine, Held};
 
 /// What came of an attempt, and of which inbox.
 pub(super) type Outcome = (SubscriberName, Settled);
@@ -22,36 +24,47 @@ pub(super) async fn settle_all(engine: Arc<Engine>, mut outcomes: Receiver<Outco
         settle(&engine, &settled).await;
         let mut held = engine.held();
         for Settled { id, token, .. } in &settled {
-            if held.get(id) == Some(token) {
+            if held.get(id).is_some_and(|held| held.token == *token) {
                 held.remove(id);
             }
         }
         drop(held);
+        engine.settled.notify_waiters();
         // What waited for their lanes may be made now.
         inboxes.iter().for_each(|inbox| engine.signals.wake(inbox));
     }
 }
 
 /// Tries until the queue answers: until then the deliveries are held, so that nobody else makes
-/// them again.
+/// them again. What makes the queue panic is held no longer, as after a crash.
 async fn settle(engine: &Engine, settled: &[Settled]) {
+    let count = settled.len();
     loop {
-        let Err(error) = engine.queue.settle(settled.to_vec(), engine.now()).await else { return };
-        let error = chain(&error);
-        tracing::warn!(
-            count = settled.len(),
-            error,
-            "deliveries cannot be settled, which is tried again"
-        );
+        let asked = AssertUnwindSafe(engine.queue.settle(settled.to_vec(), engine.now()));
+        match asked.catch_unwind().await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => silent(count, &error),
+            Err(panic) => {
+                let said = said(&*panic);
+                tracing::error!(count, said, "settling deliveries panicked; they are made again");
+                return;
+            }
+        }
         tokio::time::sleep(engine.settings.poll).await;
     }
+}
+
+fn silent(count: usize, error: &ReadSideError) {
+    let error = chain(error);
+    tracing::warn!(count, error, "deliveries cannot be settled, which is tried again");
 }
 
 /// Keeps what is held from being taken by others, for as long as this process lives.
 pub(super) async fn keep_held(engine: Arc<Engine>) {
     loop {
         tokio::time::sleep(engine.settings.lease / 3).await;
-        let held: Vec<_> = engine.held().iter().map(|(id, token)| (id.clone(), *token)).collect();
+        let held: Vec<_> =
+            engine.held().iter().map(|(id, held)| (id.clone(), held.token)).collect();
         if held.is_empty() {
             continue;
         }
@@ -73,7 +86,8 @@ pub(super) async fn give_back_held(engine: &Engine) {
     if held.is_empty() {
         return;
     }
-    let give_back = |(id, token)| Settled { id, token, attempt: None, then: Then::GiveBack(now) };
+    let then = Then::GiveBack(now);
+    let give_back = |(id, held): (_, Held)| Settled { id, token: held.token, attempt: None, then };
     let given_back = held.into_iter().map(give_back).collect();
     if let Err(error) = engine.queue.settle(given_back, now).await {
         let error = chain(&error);

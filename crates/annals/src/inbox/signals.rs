@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use annals_core::{SubscriberName, SubscriberState};
 use tokio::sync::{Notify, watch};
 
 /// One for each inbox that runs here.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Signals {
-    inboxes: BTreeMap<SubscriberName, Signal>,
+    inboxes: RwLock<BTreeMap<SubscriberName, Signal>>,
     /// Something was told, or somebody waits for the log to have been looked at.
     pub(super) reading: Notify,
     /// How often something was told here.
@@ -20,16 +20,25 @@ pub(super) struct Signals {
 
 #[derive(Debug)]
 struct Signal {
-    state: Mutex<SubscriberState>,
+    state: SubscriberState,
     /// There may be something to deliver.
     deliveries: Arc<Notify>,
 }
 
+const UNPOISONED: &str = "nobody panics while holding the signals";
+
 impl Signals {
-    pub(super) fn of(inboxes: impl IntoIterator<Item = (SubscriberName, SubscriberState)>) -> Self {
-        let signal = |state| Signal { state: Mutex::new(state), deliveries: Arc::default() };
-        let inboxes = inboxes.into_iter().map(|(name, state)| (name, signal(state))).collect();
-        Self { inboxes, reading: Notify::new(), told: AtomicU64::new(0) }
+    /// One more inbox runs here, and how it stands.
+    pub(super) fn add(&self, inbox: SubscriberName, state: SubscriberState) {
+        let signal = Signal { state, deliveries: Arc::default() };
+        self.inboxes.write().expect(UNPOISONED).insert(inbox, signal);
+        self.reading.notify_one();
+    }
+
+    /// One runs here no more.
+    pub(super) fn remove(&self, inbox: &SubscriberName) {
+        self.inboxes.write().expect(UNPOISONED).remove(inbox);
+        self.reading.notify_one();
     }
 
     /// An inbox was told something here.
@@ -52,10 +61,12 @@ impl Signals {
     }
 
     fn set(&self, inbox: &SubscriberName, state: SubscriberState) {
-        let Some(signal) = self.inboxes.get(inbox) else { return };
-        let mut known = signal.state.lock().expect("nobody panics while holding a state");
-        if *known != state {
-            *known = state;
+        // It is asked for all of them again and again, and seldom another one.
+        if self.inboxes().get(inbox).is_none_or(|signal| signal.state == state) {
+            return;
+        }
+        if let Some(signal) = self.inboxes.write().expect(UNPOISONED).get_mut(inbox) {
+            signal.state = state;
             signal.deliveries.notify_one();
             self.reading.notify_one();
         }
@@ -63,27 +74,29 @@ impl Signals {
 
     /// What an inbox was told last, as far as that is known here.
     pub(super) fn state(&self, inbox: &SubscriberName) -> SubscriberState {
-        let signal = self.inboxes.get(inbox);
-        let state =
-            signal.map(|signal| *signal.state.lock().expect("nobody panics while holding a state"));
-        state.unwrap_or(SubscriberState::Running)
+        self.inboxes().get(inbox).map_or(SubscriberState::Running, |signal| signal.state)
     }
 
     /// What is notified when there may be something to deliver.
     pub(super) fn deliveries(&self, inbox: &SubscriberName) -> Arc<Notify> {
-        self.inboxes.get(inbox).map(|signal| Arc::clone(&signal.deliveries)).unwrap_or_default()
+        let inboxes = self.inboxes();
+        inboxes.get(inbox).map(|signal| Arc::clone(&signal.deliveries)).unwrap_or_default()
     }
 
     /// There may be something to deliver to an inbox.
     pub(super) fn wake(&self, inbox: &SubscriberName) {
-        if let Some(signal) = self.inboxes.get(inbox) {
+        if let Some(signal) = self.inboxes().get(inbox) {
             signal.deliveries.notify_one();
         }
     }
 
     /// There may be something to deliver to any of them.
     pub(super) fn wake_all(&self) {
-        self.inboxes.values().for_each(|signal| signal.deliveries.notify_one());
+        self.inboxes().values().for_each(|signal| signal.deliveries.notify_one());
+    }
+
+    fn inboxes(&self) -> RwLockReadGuard<'_, BTreeMap<SubscriberName, Signal>> {
+        self.inboxes.read().expect(UNPOISONED)
     }
 }
 

@@ -33,7 +33,8 @@ pub enum WaitError {
 
 impl RunningInboxes {
     /// Waits until every inbox has looked at the log as it is now, and has nothing due. One that
-    /// is paused counts for its reading only.
+    /// is paused counts for its reading only, and one that is [fed](super::Inbox::fed) for its
+    /// deliveries only.
     ///
     /// # Errors
     /// As [`wait_for`](Self::wait_for).
@@ -76,7 +77,8 @@ impl RunningInboxes {
         // was asked what is due.
         let before = queue.inboxes().await?;
         let mut due = Vec::new();
-        for inbox in &self.engine.inboxes {
+        let inboxes = self.engine.inboxes.now();
+        for inbox in &inboxes {
             if figures(&before, &inbox.name).is_none() {
                 continue;
             }
@@ -86,20 +88,21 @@ impl RunningInboxes {
             }
         }
         let after = queue.inboxes().await?;
-        let names = self.engine.inboxes.iter().map(|inbox| &inbox.name);
-        let behind = names.filter(|name| {
-            let subscriber = subscribers.iter().find(|one| one.subscriber == **name);
+        let behind = inboxes.iter().filter(|inbox| {
+            let name = &inbox.name;
+            let subscriber = subscribers.iter().find(|one| one.subscriber == *name);
             let active = subscriber.and_then(|subscriber| subscriber.active());
-            if active.is_none_or(|active| active.position() < position) {
+            let has_read = active.is_some_and(|active| active.position() >= position);
+            if inbox.reads_the_log() && !has_read {
                 return true;
             }
             let paused = subscriber.is_some_and(|one| one.state == SubscriberState::Paused);
             let before = figures(&before, name);
             let taken = before.is_some_and(|figures| figures.taken > 0);
-            let works = taken || before != figures(&after, name) || due.contains(name);
+            let works = taken || before != figures(&after, name) || due.contains(&name);
             !paused && works
         });
-        Ok(behind.cloned().collect())
+        Ok(behind.map(|inbox| inbox.name.clone()).collect())
     }
 }
 

@@ -22,10 +22,12 @@ macro_rules! on_every_read_side {
     };
 }
 
+mod coming;
 mod crash;
 mod deliver;
 mod dispatch;
 pub(crate) mod faults;
+mod panics;
 mod people;
 mod processes;
 mod retries;

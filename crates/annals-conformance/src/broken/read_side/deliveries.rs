@@ -22,7 +22,9 @@ pub struct EnqueuesWhatWasMade;
 #[async_trait]
 impl ReadSideDecorator for EnqueuesWhatWasMade {
     async fn enqueue(&self, side: &Side, enqueue: Enqueue, now: Timestamp) -> Done<u64> {
-        side.forget(Timestamp::MAX, usize::MAX).await?;
+        for new in &enqueue.deliveries {
+            side.forget(&new.inbox, Timestamp::MAX, usize::MAX).await?;
+        }
         side.enqueue(enqueue, now).await
     }
 }
@@ -415,7 +417,39 @@ pub struct ForgetsTooMuch;
 
 #[async_trait]
 impl ReadSideDecorator for ForgetsTooMuch {
-    async fn forget(&self, side: &Side, before: Timestamp, limit: usize) -> Done<u64> {
-        side.forget(before.saturating_add(Duration::from_micros(1)), limit).await
+    async fn forget(
+        &self,
+        side: &Side,
+        inbox: &SubscriberName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Done<u64> {
+        side.forget(inbox, before.saturating_add(Duration::from_micros(1)), limit).await
+    }
+}
+
+/// Forgets what is as old as that, whoever's it is.
+#[derive(Debug)]
+pub struct ForgetsForOthers;
+
+#[async_trait]
+impl ReadSideDecorator for ForgetsForOthers {
+    async fn forget(
+        &self,
+        side: &Side,
+        _: &SubscriberName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Done<u64> {
+        let all = side.deliveries(&SelectDeliveries::all(), usize::MAX).await?;
+        let mut inboxes: Vec<_> = all.into_iter().map(|info| info.inbox).collect();
+        inboxes.sort_unstable();
+        inboxes.dedup();
+        let mut forgotten = 0;
+        for inbox in inboxes {
+            let left = limit.saturating_sub(usize::try_from(forgotten).unwrap_or(usize::MAX));
+            forgotten += side.forget(&inbox, before, left).await?;
+        }
+        Ok(forgotten)
     }
 }

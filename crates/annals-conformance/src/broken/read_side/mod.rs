@@ -161,8 +161,14 @@ impl ReadSideDecorator for CountsFromOne {
         Ok(side.sweep_rows(subscriber, keep, limit).await?.max(1))
     }
 
-    async fn forget(&self, side: &Side, before: Timestamp, limit: usize) -> Done<u64> {
-        Ok(side.forget(before, limit).await?.max(1))
+    async fn forget(
+        &self,
+        side: &Side,
+        inbox: &SubscriberName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Done<u64> {
+        Ok(side.forget(inbox, before, limit).await?.max(1))
     }
 }
 

@@ -208,25 +208,34 @@ pub(in crate::read_side) async fn deliveries_that_are_over_are_forgotten(
     backend: &dyn ReadSideBackend,
 ) {
     let side = Probe::open(backend).await;
+    let mail = name("mail");
     one_of_each(&side, "mail").await;
+    one_of_each(&side, "chat").await;
+    let of_others = side.listed(of("chat")).await;
     let before = side.listed(of("mail")).await;
-    assert_eq!(must("to forget", side.forget(at(2), 99)).await, 0, "they are as old as that");
-    assert_eq!(must("to forget", side.forget(at(1_000), 0)).await, 0);
+    assert_eq!(
+        must("to forget", side.forget(&mail, at(2), 99)).await,
+        0,
+        "they are as old as that"
+    );
+    assert_eq!(must("to forget", side.forget(&mail, at(1_000), 0)).await, 0);
     assert_eq!(side.listed(of("mail")).await, before);
     // The first was made at 2, the fifth skipped at 3.
-    assert_eq!(must("to forget", side.forget(at(3), 99)).await, 1);
+    assert_eq!(must("to forget", side.forget(&mail, at(3), 99)).await, 1);
     assert_eq!(positions(&side.listed(of("mail")).await), [2, 3, 4, 5, 6, 7]);
-    assert_eq!(must("to forget", side.forget(at(1_000), 99)).await, 1);
+    assert_eq!(must("to forget", side.forget(&mail, at(1_000), 99)).await, 1);
     assert_eq!(positions(&side.listed(of("mail")).await), [2, 3, 4, 6, 7]);
     assert_eq!(side.remembered(&id("mail", 5)).await, [] as [Attempt; 0]);
-    assert_eq!(must("to forget", side.forget(at(1_000), 99)).await, 0);
+    assert_eq!(must("to forget", side.forget(&mail, at(1_000), 99)).await, 0);
 
     assert_eq!(side.enqueued(vec![delivery("mail", 5), delivery("mail", 2)], 50).await, 1);
     let anew = side.info("mail", 5).await;
     assert_eq!((anew.state, anew.attempts, anew.skipped), (Waiting, 0, None));
     must("to skip", side.skip(&of("mail"), "why", at(60))).await;
-    let swept = must("to forget", side.forget(at(61), 2)).await;
+    let swept = must("to forget", side.forget(&mail, at(61), 2)).await;
     assert_eq!(swept, 2, "at most so many");
     let taken = side.takes("mail", 60 + HIDDEN).await;
     assert_eq!(taken, [6]);
+    assert_eq!(side.listed(of("chat")).await, of_others);
+    assert_eq!(must("to forget", side.forget(&name("nobody"), at(1_000), 99)).await, 0);
 }

@@ -21,7 +21,7 @@ pub(in crate::read_side) async fn deliveries_there_are_none_at_first(
     assert_eq!(must("figures", side.inboxes()).await, []);
     assert_eq!(must("to retry", side.retry(&all, at(1))).await, 0);
     assert_eq!(must("to skip", side.skip(&all, "why", at(1))).await, 0);
-    assert_eq!(must("to forget", side.forget(at(1_000), 10)).await, 0);
+    assert_eq!(must("to forget", side.forget(&name("mail"), at(1_000), 10)).await, 0);
     must("to settle nothing", side.settle(Vec::new(), at(1))).await;
     must("to keep nothing", side.keep(&[(id("mail", 1), 1)], at(1))).await;
     assert_eq!(must("nothing", side.enqueue(Enqueue::default(), at(1))).await, 0);
@@ -159,5 +159,5 @@ pub(in crate::read_side) async fn deliveries_by_the_thousand_are_enqueued(
     let settled = heads.iter().map(done).collect();
     must("to settle", side.settle(settled, at(1))).await;
     assert_eq!(must("to skip", side.skip(&SelectDeliveries::all(), "why", at(2))).await, MANY - 50);
-    assert_eq!(must("to forget", side.forget(at(3), 1_000_000)).await, MANY);
+    assert_eq!(must("to forget", side.forget(&name("mail"), at(3), 1_000_000)).await, MANY);
 }

@@ -59,6 +59,7 @@ enum Operation {
     },
     /// What was over so many seconds ago.
     Forget {
+        inbox: usize,
         ago: u64,
     },
 }
@@ -139,7 +140,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => which().prop_map(Operation::Retry),
         1 => which().prop_map(Operation::Skip),
         1 => (0..INBOXES.len(), state).prop_map(|(inbox, state)| Operation::Tell { inbox, state }),
-        2 => (0..2_u64).prop_map(|ago| Operation::Forget { ago }),
+        3 => (0..INBOXES.len(), 0..2_u64)
+            .prop_map(|(inbox, ago)| Operation::Forget { inbox, ago }),
     ];
     (0..3_u64, operation).prop_map(|(passes, operation)| Step { passes, operation })
 }
@@ -311,11 +313,14 @@ impl Model {
                 }
                 Ok(())
             }
-            Operation::Forget { ago } => {
+            Operation::Forget { inbox, ago } => {
+                let inbox = name(INBOXES[*inbox]);
                 let before = at(self.now.saturating_sub(*ago));
-                let found = must("to forget", side.forget(before, 1_000)).await;
+                let found = must("to forget", side.forget(&inbox, before, 1_000)).await;
                 let count = self.kept.len();
-                self.kept.retain(|kept| kept.open() || kept.over_at >= before);
+                self.kept.retain(|kept| {
+                    kept.info.inbox != inbox || kept.open() || kept.over_at >= before
+                });
                 agree(number, &((count - self.kept.len()) as u64), &found)
             }
         }

@@ -149,10 +149,11 @@ pub(in crate::read_side) async fn deliveries_keep_any_text(backend: &dyn ReadSid
     assert!(error.starts_with("nul ") && error.ends_with(" and more"), "{error:?}");
     for text in HOSTILE {
         side.put([delivery("skipped", text.len() as u64 + 1_000)]).await;
-        let which = annals_core::SelectDeliveries::inbox(crate::read_side::probe::name("skipped"));
+        let skipped = crate::read_side::probe::name("skipped");
+        let which = annals_core::SelectDeliveries::inbox(skipped.clone());
         must("to skip", side.skip(&which, text, at(1))).await;
-        let skipped = side.listed(which).await;
-        assert_eq!(skipped.last().and_then(|info| info.skipped.as_deref()), Some(text));
-        must("to forget", side.forget(at(2), 99)).await;
+        let listed = side.listed(which).await;
+        assert_eq!(listed.last().and_then(|info| info.skipped.as_deref()), Some(text));
+        must("to forget", side.forget(&skipped, at(2), 99)).await;
     }
 }

@@ -140,11 +140,16 @@ impl DeliveryQueue for MemoryReadSide {
         Ok(inboxes.into_values().collect())
     }
 
-    async fn forget(&self, before: Timestamp, limit: usize) -> Result<u64, ReadSideError> {
+    async fn forget(
+        &self,
+        inbox: &SubscriberName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<u64, ReadSideError> {
         let mut kept = self.kept();
         let queue = &mut kept.queue;
-        let old =
-            queue.deliveries.iter().filter(|(_, queued)| queued.over() && queued.over_at < before);
+        let of_inbox = queue.deliveries.iter().filter(|(_, queued)| queued.info.inbox == *inbox);
+        let old = of_inbox.filter(|(_, queued)| queued.over() && queued.over_at < before);
         let old: Vec<_> = old.take(limit).map(|(key, _)| key.clone()).collect();
         for key in &old {
             queue.deliveries.remove(key);

@@ -193,9 +193,15 @@ pub(super) const INBOXES: &str = "SELECT i.name,
      CROSS JOIN annals_inboxes i ON i.id = d.inbox
      WHERE d.open = 1 GROUP BY d.inbox ORDER BY i.name";
 
-pub(super) fn forget(connection: &Connection, before: Timestamp, limit: usize) -> Result<u64> {
+pub(super) fn forget(
+    connection: &Connection,
+    inbox: &SubscriberName,
+    before: Timestamp,
+    limit: usize,
+) -> Result<u64> {
     let mut select = connection.prepare_cached(OLD)?;
-    let numbers = select.query_map((before.as_micros(), stored_limit(limit)), |row| row.get(0))?;
+    let of = (inbox.as_str(), before.as_micros(), stored_limit(limit));
+    let numbers = select.query_map(of, |row| row.get(0))?;
     let numbers: Vec<i64> = numbers.collect::<Result<_>>()?;
     let mut delete =
         connection.prepare_cached("DELETE FROM annals_deliveries WHERE number = ?1")?;
@@ -208,4 +214,5 @@ pub(super) fn forget(connection: &Connection, before: Timestamp, limit: usize) -
 }
 
 pub(super) const OLD: &str = "SELECT number FROM annals_deliveries
-     WHERE settled_at IS NOT NULL AND settled_at < ?1 ORDER BY settled_at LIMIT ?2";
+     WHERE inbox = (SELECT id FROM annals_inboxes WHERE name = ?1)
+         AND settled_at IS NOT NULL AND settled_at < ?2 ORDER BY settled_at LIMIT ?3";

@@ -110,7 +110,7 @@ CREATE INDEX annals_deliveries_placed ON annals_deliveries (inbox, place, wake_a
     WHERE place IS NOT NULL;
 CREATE INDEX annals_deliveries_by_position ON annals_deliveries (position);
 CREATE INDEX annals_deliveries_dead ON annals_deliveries (position) WHERE state = 2;
-CREATE INDEX annals_deliveries_settled ON annals_deliveries (settled_at)
+CREATE INDEX annals_deliveries_settled ON annals_deliveries (inbox, settled_at)
     WHERE settled_at IS NOT NULL;
 
 CREATE TABLE annals_attempts (

@@ -208,7 +208,12 @@ impl DeliveryQueue for Faulty {
         self.inner.inboxes().await
     }
 
-    async fn forget(&self, before: Timestamp, limit: usize) -> Result<u64, ReadSideError> {
-        self.inner.forget(before, limit).await
+    async fn forget(
+        &self,
+        inbox: &SubscriberName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<u64, ReadSideError> {
+        self.inner.forget(inbox, before, limit).await
     }
 }

@@ -14,6 +14,7 @@ on_every_read_side!(
     a_disabled_inbox_never_gets_what_came_meanwhile,
     status_tells_how_inboxes_stand,
     what_was_made_long_ago_is_forgotten,
+    an_engine_forgets_what_is_its_own,
     waiting_ends_with_the_time_and_names_who_is_behind,
     inboxes_with_the_same_name_do_not_start,
     what_is_stopped_finishes_what_it_makes_and_gives_back_the_rest,
@@ -153,4 +154,25 @@ async fn what_was_made_long_ago_is_forgotten(world: World) {
     }
     idle(&running).await;
     assert_eq!(email.count(), 2, "what is forgotten is not made again");
+}
+
+async fn an_engine_forgets_what_is_its_own(world: World) {
+    let define = |name| Inbox::new(name, Witness::new());
+    let other = world.start([define("audit"), define("email")]).await;
+    world.append("issue-1", &["Opened"]).await;
+    idle(&other).await;
+    world.pass(Duration::from_secs(24 * 3_600));
+    let runner = world.runner().remember(Duration::from_secs(3_600));
+    let forgetful = runner.inbox(define("email")).start().await.unwrap();
+    let remembered = async |inbox: &str| {
+        let which = annals::SelectDeliveries::inbox(inbox.parse().unwrap());
+        world.queue.deliveries(&which, 10).await.expect("the queue answers").len()
+    };
+    let begun = tokio::time::Instant::now();
+    while remembered("email").await > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing is forgotten");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    forgetful.stop().await;
+    assert_eq!(remembered("audit").await, 1, "whoever runs it remembers for longer");
 }

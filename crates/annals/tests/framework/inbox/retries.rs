@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use annals::inbox::Retries;
 use annals::{
-    Clock, DeliveryId, DeliveryState, Inbox, ReactError, ReactErrorKind, RunningInboxes,
-    SelectDeliveries,
+    Clock, DeliveryId, DeliveryState, Enqueue, Inbox, ReactError, ReactErrorKind, RunningInboxes,
+    SelectDeliveries, Take,
 };
 
 use crate::inbox::world::{Witness, World, idle, until};
@@ -19,6 +19,8 @@ on_every_read_side!(
     an_inbox_may_judge_errors_by_itself,
     a_delivery_that_is_too_old_is_a_dead_letter,
     an_attempt_that_takes_too_long_has_failed,
+    what_no_process_survives_is_a_dead_letter_in_the_end,
+    what_has_waited_for_too_long_is_not_tried_unless_somebody_wants_that,
     a_dead_letter_holds_up_its_stream_until_it_is_retried,
     a_dead_letter_that_is_skipped_lets_its_stream_go_on,
     dead_letters_are_found_and_retried_by_what_they_are,
@@ -155,6 +157,68 @@ async fn an_attempt_that_takes_too_long_has_failed(world: World) {
     until("it is tried again", || witness.count() == 2).await;
     idle(&inboxes).await;
     assert_eq!(only(&inboxes).await.state, DeliveryState::Dead);
+}
+
+async fn what_no_process_survives_is_a_dead_letter_in_the_end(world: World) {
+    world.append("issue-1", &["Opened"]).await;
+    let poison = world.delivery_of_last("email").await;
+    let enqueue = Enqueue { deliveries: vec![poison], advances: Vec::new() };
+    world.queue.enqueue(enqueue, world.clock.now()).await.unwrap();
+    for attempt in 1..=3 {
+        let now = world.clock.now();
+        let take = Take {
+            inbox: "email".parse().unwrap(),
+            limit: 9,
+            now,
+            until: now.saturating_add(seconds(1)),
+        };
+        let taken = world.queue.take(take).await.unwrap();
+        assert_eq!(taken[0].attempt, attempt, "and whoever took it dies");
+        world.pass(seconds(1));
+    }
+    let witness = Witness::new();
+    let email = Inbox::new("email", witness.clone()).fed().retry(exact().attempts_max(3));
+    let inboxes = world.start([email]).await;
+    idle(&inboxes).await;
+    let dead = only(&inboxes).await;
+    assert_eq!((dead.state, witness.count()), (DeliveryState::Dead, 0));
+    let error = dead.last_error.unwrap();
+    assert!(error.starts_with("3 attempts were begun, and 3 are allowed"), "{error}");
+    assert!(error.contains("process that made it ended"), "{error}");
+    // By hand it is tried once more.
+    assert_eq!(inboxes.retry(SelectDeliveries::all()).await.unwrap(), 1);
+    idle(&inboxes).await;
+    assert_eq!((only(&inboxes).await.state, witness.count()), (DeliveryState::Done, 1));
+}
+
+async fn what_has_waited_for_too_long_is_not_tried_unless_somebody_wants_that(world: World) {
+    let witness = Witness::failing(u32::MAX);
+    let due = world.clock.now().saturating_add(seconds(100));
+    let email =
+        Inbox::new("email", witness.clone()).unordered().retry(exact().age_max(seconds(25)));
+    let email = email.due(move |event| (event.event_type.as_str() == "Later").then_some(due));
+    let inboxes = world.start([email]).await;
+    inboxes.pause("email").await.unwrap();
+    world.append("issue-1", &["Opened", "Later"]).await;
+    idle(&inboxes).await;
+    world.pass(seconds(26));
+    inboxes.resume("email").await.unwrap();
+    idle(&inboxes).await;
+    let dead = inboxes.dead_letters(SelectDeliveries::all(), 9).await.unwrap();
+    assert_eq!((dead.len(), witness.count()), (1, 0));
+    let error = dead[0].last_error.as_deref().unwrap();
+    assert!(error.contains("it has waited since 2026-03-01T12:00:00Z"), "{error}");
+    // By hand it is tried, and fails; it is not tried again by itself.
+    assert_eq!(inboxes.retry(SelectDeliveries::one(dead[0].id.clone())).await.unwrap(), 1);
+    idle(&inboxes).await;
+    let dead = inboxes.dead_letters(SelectDeliveries::all(), 9).await.unwrap();
+    assert_eq!((dead.len(), witness.count()), (1, 1));
+    assert!(dead[0].last_error.as_deref().unwrap().contains("away"), "{dead:?}");
+    // The age of the other one is counted from when it was due first.
+    world.pass(seconds(80));
+    until("it is tried", || witness.count() == 2).await;
+    idle(&inboxes).await;
+    assert_eq!(inboxes.status().await.unwrap()[0].retrying, 1);
 }
 
 async fn a_dead_letter_holds_up_its_stream_until_it_is_retried(world: World) {

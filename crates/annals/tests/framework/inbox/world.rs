@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use annals::inbox::InboxRunner;
 use annals::{
-    Annals, Data, DeliveryQueue, EventStore, EventStoreExt, EventType, ExpectedVersion, Inbox,
-    ManualClock, MemoryReadSide, MemoryStore, NewEvent, Position, Query, QueryItem, ReactError,
-    Reacting, Reactor, RunningInboxes, StreamId, Timestamp,
+    Annals, Data, DeliveryId, DeliveryQueue, EventRef, EventStore, EventStoreExt, EventType,
+    ExpectedVersion, Inbox, ManualClock, MemoryReadSide, MemoryStore, NewDelivery, NewEvent,
+    Position, Query, QueryItem, ReactError, Reacting, Reactor, Read, RecordedEvent, RunningInboxes,
+    StreamId, SubscriberName, Timestamp,
 };
 use async_trait::async_trait;
 
@@ -90,6 +91,22 @@ impl World {
         let stream = StreamId::from_static(stream);
         let receipt = self.log.append_to(stream, ExpectedVersion::Any, events).await;
         receipt.expect("it is appended").last_position
+    }
+
+    /// A delivery to an inbox of the last event of the log, which nobody has enqueued yet.
+    pub(crate) async fn delivery_of_last(&self, inbox: &'static str) -> NewDelivery {
+        let last = self.log.read_to_end(Read::all().backward().limit(1)).await;
+        let RecordedEvent { id, position, stream, version, event_type, .. } =
+            last.expect("it is read").remove(0);
+        let inbox = SubscriberName::from_static(inbox);
+        NewDelivery {
+            id: DeliveryId::new(&inbox, id, None),
+            inbox,
+            event: EventRef { id, position, stream, version, event_type },
+            recipient: None,
+            lane: None,
+            due_at: Timestamp::MIN,
+        }
     }
 
     pub(crate) fn pass(&self, time: Duration) {
