@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use annals::FieldErrors;
 use serde_json::{Map, Value};
 
-use crate::expression::{Expression, NoValue, Variables, json_of, on_deep_stack};
+use crate::expression::{Expression, Interpreter, NoValue, Variables, json_of};
 use crate::{Action, Definition};
 
 /// The expressions of a rule.
@@ -32,9 +32,14 @@ impl Compiled {
     ///
     /// # Errors
     /// Everything that is wrong with the definition, field by field.
-    pub(crate) fn of(definition: &Definition) -> Result<Self, FieldErrors> {
+    pub(crate) async fn of(
+        definition: &Definition,
+        interpreter: &Interpreter,
+    ) -> Result<Self, FieldErrors> {
         definition.shape_errors().into_result()?;
-        on_deep_stack(|| Self::compile(definition)).unwrap_or_else(|said| {
+        let definition = definition.clone();
+        interpreter.run(move || Self::compile(&definition)).await.unwrap_or_else(|panicked| {
+            let said = panicked.to_string();
             Err(FieldErrors::none().check(false, "condition", "expression", &said))
         })
     }
@@ -58,7 +63,8 @@ impl Compiled {
         Ok(Self { keys, condition, arguments })
     }
 
-    /// Whether the condition is met, and if so what each action is to be done with.
+    /// Whether the condition is met, and if so what each action is to be done with. To be called by
+    /// an [`Interpreter`].
     pub(crate) fn evaluate(&self, variables: &Variables) -> Result<Option<Vec<Value>>, String> {
         match self.condition.evaluate(variables).map(|met| json_of(&met)) {
             Ok(Ok(Value::Bool(true))) => {}

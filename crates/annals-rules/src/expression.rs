@@ -1,17 +1,18 @@
 //! Expressions: text in the Common Expression Language, compiled once, evaluated within bounds.
 
 mod budget;
+mod interpreter;
 mod json;
 mod names;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use std::thread;
 
 use cel::common::ast::IdedExpr;
 use cel::{Context, Env, Value};
 
 pub(crate) use budget::Budget;
+pub(crate) use interpreter::Interpreter;
 pub(crate) use names::is_name;
 
 /// The most nodes that an expression may have, with what macros make of it.
@@ -20,10 +21,6 @@ const NODES_MAX: usize = 500;
 const DEPTH_MAX: usize = 64;
 /// How deep brackets may be nested.
 const BRACKETS_MAX: u16 = 24;
-/// The stack of the threads that parse and evaluate, of which only what is used is memory. The
-/// parser goes down with every operator of a chain before anything can be said about its depth, and
-/// without optimisation a level of the interpreter takes 8 KiB and more.
-const STACK_BYTES: usize = 128 << 20;
 /// The most bytes of what an evaluation says went wrong.
 const ERROR_BYTES_MAX: usize = 500;
 
@@ -50,8 +47,8 @@ impl Expression {
     /// The most bytes that its text may have.
     pub(crate) const BYTES_MAX: usize = 2_048;
 
-    /// Compiles a text that names nothing but these variables. To be called
-    /// [on a deep stack](on_deep_stack).
+    /// Compiles a text that names nothing but these variables. To be called by an
+    /// [`Interpreter`].
     pub(crate) fn compile(text: &str, variables: &[&str]) -> Result<Self, NoExpression> {
         if text.len() > Self::BYTES_MAX {
             let (bytes, most) = (text.len(), Self::BYTES_MAX);
@@ -76,7 +73,7 @@ impl Expression {
         Ok(Self(Arc::new(budget::metered(parsed))))
     }
 
-    /// What it comes to.
+    /// What it comes to. To be called by an [`Interpreter`].
     pub(crate) fn evaluate(&self, with: &Variables) -> Result<Value, NoValue> {
         let value = with.context.resolve(&self.0);
         if with.budget.is_spent() {
@@ -117,21 +114,6 @@ impl Variables {
 /// What a value is as JSON.
 pub(crate) fn json_of(value: &Value) -> Result<serde_json::Value, NoValue> {
     value.json().map_err(|error| NoValue(cut(&error.to_string())))
-}
-
-/// Runs `work` where a deep recursion is no harm.
-///
-/// # Errors
-/// What is to be said when it panicked, or no thread is to be had.
-pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
-    thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .name("annals-rules".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, work);
-        let thread = thread.map_err(|error| format!("no thread is to be had: {error}"))?;
-        thread.join().map_err(|_| "the interpreter of expressions panicked".to_owned())
-    })
 }
 
 /// How many nodes an expression has, and how deep it is.

@@ -10,6 +10,7 @@ use annals::{
 use tokio::sync::Mutex;
 
 use crate::compiled::Compiled;
+use crate::expression::Interpreter;
 use crate::{Definition, Rule, RuleEvent};
 
 /// A version of a rule, as far as it has to be known to apply it.
@@ -30,6 +31,7 @@ pub(crate) struct RuleVersion {
 #[derive(Debug)]
 pub(crate) struct InForce {
     annals: Annals,
+    interpreter: Interpreter,
     view: Mutex<View>,
 }
 
@@ -50,8 +52,8 @@ struct Versions {
 }
 
 impl InForce {
-    pub(crate) fn new(annals: Annals) -> Self {
-        Self { annals, view: Mutex::default() }
+    pub(crate) fn new(annals: Annals, interpreter: Interpreter) -> Self {
+        Self { annals, interpreter, view: Mutex::default() }
     }
 
     /// The rules that were in force when the event was recorded and look at its type, in the order
@@ -62,7 +64,7 @@ impl InForce {
     ) -> Result<Vec<Arc<RuleVersion>>, LoadError> {
         let mut view = self.view.lock().await;
         if view.seen < event.position {
-            view.catch_up(&self.annals).await?;
+            view.catch_up(&self.annals, &self.interpreter).await?;
         }
         if view.seen < event.position {
             let doing = "reading the rules up to an event that this store does not have yet";
@@ -81,14 +83,18 @@ impl InForce {
     /// The rules as they are now, with their ids and versions.
     pub(crate) async fn now(&self) -> Result<Vec<(Arc<str>, Rule)>, LoadError> {
         let mut view = self.view.lock().await;
-        view.catch_up(&self.annals).await?;
+        view.catch_up(&self.annals, &self.interpreter).await?;
         let rules = view.rules.iter().filter(|(_, versions)| !versions.rule.is_removed);
         Ok(rules.map(|(id, versions)| (Arc::clone(id), versions.rule.clone())).collect())
     }
 }
 
 impl View {
-    async fn catch_up(&mut self, annals: &Annals) -> Result<(), LoadError> {
+    async fn catch_up(
+        &mut self,
+        annals: &Annals,
+        interpreter: &Interpreter,
+    ) -> Result<(), LoadError> {
         let head = annals.store().head().await?;
         let query = Query::of(
             QueryItem::new()
@@ -97,26 +103,21 @@ impl View {
         );
         let read = Read::query(query).after(self.seen).up_to(head);
         let recorded = annals.store().read_to_end(read).await?;
+        // Compiling takes its time. Nothing is changed before it is done, so that nothing is lost
+        // when nobody waits for it any more.
         let mut learnt = Vec::with_capacity(recorded.len());
         for recorded in recorded {
             for event in RuleEvent::decode(&recorded)? {
-                learnt.push((recorded.clone(), event));
+                let compiled = match definition_of(&event) {
+                    Some(definition) => Some(Compiled::of(definition, interpreter).await),
+                    None => None,
+                };
+                let compiled = compiled
+                    .map(|compiled| Arc::new(compiled.map_err(|errors| errors.to_string())));
+                learnt.push((recorded.clone(), event, compiled));
             }
         }
-        // Compiling takes its time. Nothing is changed before it is done, so that nothing is lost
-        // when nobody waits for it any more.
-        let compiling = tokio::task::spawn_blocking(move || {
-            let compiled = learnt.into_iter().map(|(recorded, event)| {
-                let compiled = definition_of(&event).map(|definition| {
-                    Arc::new(Compiled::of(definition).map_err(|errors| errors.to_string()))
-                });
-                (recorded, event, compiled)
-            });
-            compiled.collect::<Vec<_>>()
-        });
-        for (recorded, event, compiled) in
-            compiling.await.expect("a panic of the compiler is caught")
-        {
+        for (recorded, event, compiled) in learnt {
             let id: Arc<str> = recorded.stream.id().into();
             let versions = self.rules.entry(Arc::clone(&id)).or_default();
             versions.learn(&id, &recorded, event, compiled);

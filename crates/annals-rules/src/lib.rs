@@ -48,7 +48,7 @@
 //!     let (app, command) = (app.clone(), AssignTo(IssueEvent::IssueAssigned { to: assign.to }));
 //!     async move { because.execute::<Issue, _>(&app, assign.issue, command).await }
 //! });
-//! let rules = Rules::new(tracker.clone(), actions).triggered_by(types!(IssueEvent));
+//! let rules = Rules::new(tracker.clone(), actions)?.triggered_by(types!(IssueEvent));
 //!
 //! let on_call = Definition::new("What is urgent goes to whoever is on call")
 //!     .on("IssueOpened")
@@ -105,6 +105,9 @@
 //!
 //! When an action fails transiently the delivery fails, and is tried again as the inbox says; the
 //! other rules are not held up. When it fails for good, that is recorded, and the delivery is made.
+//! What this program lacks, another may have, such as the one that is being deployed: a rule with an
+//! action, a read model or a function that is not there fails the delivery before any of its actions
+//! is done, and is there to be retried as long as nobody skips it.
 //!
 //! Whatever an action records says in its metadata which rule did it (`rule`, `rule_version`) and
 //! how many rules led there, one because of the other (`rule_depth`). A rule looks at what came of

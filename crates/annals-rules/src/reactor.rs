@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use annals::{
-    Annals, Clock, Context, EventType, ReactError, ReactErrorKind, Reacting, Reactor,
+    Annals, Clock, Context, EventType, Fault, ReactError, ReactErrorKind, Reacting, Reactor,
     ReadSideError, RecordedEvent,
 };
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::actions::AnyAction;
 use crate::compiled::Compiled;
 use crate::execution::{self, ActionOutcome, Done, Outcome, Verdict};
-use crate::expression::{Expression, Variables, json_of, on_deep_stack};
+use crate::expression::{Expression, Interpreter, Variables, json_of};
 use crate::in_force::{InForce, RuleVersion};
 use crate::{Action, Actions, Because, Definition, Models, OnFailure};
 
@@ -22,6 +23,8 @@ pub(crate) const RULE: &str = "rule";
 const RULE_VERSION: &str = "rule_version";
 /// The key in metadata of how many rules led to an event, one because of the other.
 pub(crate) const DEPTH: &str = "rule_depth";
+/// What to do when the delivery of an event came to a program that lacks what the rule needs.
+const DELIVER_ELSEWHERE: &str = "retry the delivery where it is there, or skip it";
 /// The most bytes of an error that is recorded.
 const ERROR_BYTES_MAX: usize = 1_000;
 
@@ -33,6 +36,7 @@ pub struct RuleReactor {
     pub(crate) actions: Actions,
     pub(crate) models: Models,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) interpreter: Interpreter,
     pub(crate) in_force: Arc<InForce>,
     pub(crate) depth_max: u32,
     pub(crate) records_not_met: bool,
@@ -103,9 +107,14 @@ impl RuleReactor {
     ) -> Result<Verdict, ReactError> {
         let compiled = match &*rule.compiled {
             Ok(compiled) => compiled,
-            Err(errors) => return Ok(Verdict::failed(cut(errors))),
+            // It was valid for the program that defined it, which may be a newer one.
+            Err(errors) => {
+                let said = format!("this program does not understand it; {DELIVER_ELSEWHERE}: ");
+                return Err(ReactError::transient(said + &cut(errors)));
+            }
         };
-        let found = evaluate(compiled, &rule.definition, &self.models, reacting.event()).await?;
+        let (event, interpreter) = (reacting.event(), &self.interpreter);
+        let found = evaluate(compiled, &rule.definition, &self.models, event, interpreter).await?;
         Ok(match found {
             Err(error) => Verdict::failed(cut(&error)),
             Ok(None) => Outcome::NotMet.into(),
@@ -129,11 +138,11 @@ impl RuleReactor {
         arguments: Vec<Value>,
     ) -> Result<Verdict, ReactError> {
         let mut verdict = Verdict::from(Outcome::Fired);
-        let actions = rule.definition.actions.iter().zip(arguments);
-        for (n, (Action { name, .. }, arguments)) in actions.enumerate() {
+        let actions = self.actions_of(&rule.definition)?.into_iter().zip(arguments);
+        for (n, ((name, action), arguments)) in actions.enumerate() {
             let stopped =
                 verdict.outcome == Outcome::Failed && rule.definition.on_failure == OnFailure::Stop;
-            let done = |outcome, error| Done { name: name.clone(), outcome, error };
+            let done = |outcome, error| Done { name: name.to_owned(), outcome, error };
             if stopped {
                 verdict.actions.push(done(ActionOutcome::Skipped, None));
                 continue;
@@ -144,11 +153,7 @@ impl RuleReactor {
                 rule_version: rule.version,
                 action: n,
             };
-            let acted = match self.actions.get(name) {
-                Some(action) => action.act(arguments, because).await,
-                None => Err(ReactError::permanent(unknown(name))),
-            };
-            match acted {
+            match action.act(arguments, because).await {
                 Ok(()) => verdict.actions.push(done(ActionOutcome::Done, None)),
                 Err(error) if error.kind() == ReactErrorKind::Permanent => {
                     let said = cut(&chain(error.source()));
@@ -161,18 +166,38 @@ impl RuleReactor {
         }
         Ok(verdict)
     }
+
+    /// A rule's actions with their names.
+    ///
+    /// # Errors
+    /// When there is one that this program does not have. Another may, such as the one that is
+    /// being deployed.
+    fn actions_of<'r>(
+        &'r self,
+        definition: &'r Definition,
+    ) -> Result<Vec<(&'r str, &'r dyn AnyAction)>, ReactError> {
+        let actions = definition.actions.iter().map(|Action { name, .. }| {
+            let action = self.actions.get(name).ok_or_else(|| {
+                let said = format!("this program has no action {name}; {DELIVER_ELSEWHERE}");
+                ReactError::transient(said)
+            });
+            Ok((&**name, action?))
+        });
+        actions.collect()
+    }
 }
 
 /// Whether a rule's condition is met by an event, and what its actions are to be done with then; or
 /// why that cannot be said.
 ///
 /// # Errors
-/// When a read model does not answer.
+/// When a read model does not answer, or this program does not have it.
 pub(crate) async fn evaluate(
     compiled: &Compiled,
     definition: &Definition,
     models: &Models,
     event: &RecordedEvent,
+    interpreter: &Interpreter,
 ) -> Result<Result<Option<Vec<Value>>, String>, ReadSideError> {
     let mut variables = match Variables::of(event) {
         Ok(variables) => variables,
@@ -180,7 +205,8 @@ pub(crate) async fn evaluate(
     };
     if !compiled.keys.is_empty() {
         let keys = compiled.keys.clone();
-        let looked_up = evaluated(move || Ok((keys_of(keys, &variables)?, variables))).await;
+        let looked_up = move || Ok((keys_of(keys, &variables)?, variables));
+        let looked_up = evaluated(interpreter, looked_up).await;
         let keys;
         (keys, variables) = match looked_up {
             Ok(found) => found,
@@ -195,7 +221,7 @@ pub(crate) async fn evaluate(
         }
     }
     let compiled = compiled.clone();
-    Ok(evaluated(move || compiled.evaluate(&variables)).await)
+    Ok(evaluated(interpreter, move || compiled.evaluate(&variables)).await)
 }
 
 /// The key of each row.
@@ -227,7 +253,8 @@ async fn row_of(
         return Ok(Err(format!("its key has {} bytes; no row has so many", key.len())));
     }
     let Some(model) = models.get(model) else {
-        return Ok(Err(format!("there is no read model {model}; register it, or change the rule")));
+        let doing = format!("this program has no read model {model}; {DELIVER_ELSEWHERE}");
+        return Err(ReadSideError::Unavailable(Fault::new(doing)));
     };
     let row = model.row(&key).await?.unwrap_or_default();
     let bytes = row.to_string().len();
@@ -238,12 +265,11 @@ async fn row_of(
     Ok(Ok(row))
 }
 
-/// Evaluates where nothing else waits for it, and where neither depth nor a panic does any harm.
 async fn evaluated<T: Send + 'static>(
+    interpreter: &Interpreter,
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    let evaluated = tokio::task::spawn_blocking(|| on_deep_stack(work)).await;
-    evaluated.expect("a panic on the deep stack is caught")?
+    interpreter.run(work).await.unwrap_or_else(|panicked| Err(panicked.to_string()))
 }
 
 /// How many rules led to an event, one because of the other.

@@ -1,9 +1,8 @@
 //! A rule as it is kept: in the events of its own stream.
 
-use annals::{Aggregate, Apply, Command, Event, FieldErrors};
+use annals::{Aggregate, Apply, Command, Event};
 
 use crate::Definition;
-use crate::compiled::Compiled;
 
 /// What happened to a rule.
 #[derive(Clone, Debug, PartialEq, Event)]
@@ -58,7 +57,8 @@ impl Rule {
     }
 }
 
-/// What may be asked of a rule.
+/// What may be asked of a rule. Definitions have been found to be valid before, since that takes
+/// an interpreter.
 #[derive(Clone, Debug)]
 pub(crate) enum RuleCommand {
     Define(Definition),
@@ -85,15 +85,6 @@ pub enum RuleRefusal {
 
 impl Command<Rule> for RuleCommand {
     type Error = RuleRefusal;
-
-    fn field_errors(&self) -> FieldErrors {
-        match self {
-            Self::Define(definition) | Self::Change(definition) => {
-                Compiled::of(definition).err().unwrap_or_default()
-            }
-            Self::Enable | Self::Disable | Self::Remove => FieldErrors::none(),
-        }
-    }
 
     fn decide(self, rule: &Rule) -> Result<Vec<RuleEvent>, RuleRefusal> {
         if rule.is_removed {

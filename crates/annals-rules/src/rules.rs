@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use annals::{
-    Annals, Clock, EventTypes, ExecuteError, FieldErrors, Inbox, LoadError, Query, ReadSideError,
-    RecordedEvent, SystemClock, Version,
+    Annals, Clock, EventTypes, ExecuteError, Fault, FieldErrors, Inbox, LoadError, Query,
+    ReadSideError, RecordedEvent, SystemClock, Version,
 };
 use serde_json::Value;
 
 use crate::compiled::Compiled;
+use crate::expression::Interpreter;
 use crate::in_force::InForce;
 use crate::reactor::{RuleReactor, depth_of, evaluate, unknown};
 use crate::rule::RuleCommand;
@@ -26,6 +27,7 @@ pub struct Rules {
     models: Models,
     triggers: Option<EventTypes>,
     clock: Arc<dyn Clock>,
+    interpreter: Interpreter,
     in_force: Arc<InForce>,
     depth_max: u32,
     records_not_met: bool,
@@ -51,11 +53,18 @@ impl Rules {
     /// The most bytes of a rule's id: letters a to z and A to Z, digits, `_`, `.` and `-`.
     pub const ID_BYTES_MAX: usize = 64;
 
-    /// The rules in this log, which can do these actions.
-    #[must_use]
-    pub fn new(annals: Annals, actions: Actions) -> Self {
-        Self {
-            in_force: Arc::new(InForce::new(annals.clone())),
+    /// The rules in this log, which can do these actions. Their expressions are evaluated one after
+    /// the other on a thread that ends with the last clone and the last inbox.
+    ///
+    /// # Errors
+    /// When that thread cannot be started.
+    pub fn new(annals: Annals, actions: Actions) -> Result<Self, Fault> {
+        let interpreter = Interpreter::start().map_err(|error| {
+            Fault::because("starting the thread that evaluates the expressions of rules", error)
+        })?;
+        Ok(Self {
+            in_force: Arc::new(InForce::new(annals.clone(), interpreter.clone())),
+            interpreter,
             annals,
             actions,
             models: Models::new(),
@@ -63,7 +72,7 @@ impl Rules {
             clock: Arc::new(SystemClock),
             depth_max: Self::DEPTH_MAX,
             records_not_met: false,
-        }
+        })
     }
 
     /// The same, looking at rows of these.
@@ -107,9 +116,8 @@ impl Rules {
 
     /// Everything that is wrong with a definition: its form, its expressions, and the names of
     /// actions, read models and types of events that are not there.
-    #[must_use]
-    pub fn validate(&self, definition: &Definition) -> FieldErrors {
-        let errors = Compiled::of(definition).err().unwrap_or_default();
+    pub async fn validate(&self, definition: &Definition) -> FieldErrors {
+        let errors = Compiled::of(definition, &self.interpreter).await.err().unwrap_or_default();
         self.name_errors(definition, errors)
     }
 
@@ -127,8 +135,7 @@ impl Rules {
         let is_id = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
         let message = "use 1 to 64 letters, digits, `_`, `.` and `-`";
         let holds = bytes.contains(&id.len()) && id.chars().all(is_id);
-        let errors = FieldErrors::none().check(holds, "id", "id", message);
-        self.name_errors(&definition, errors).into_result()?;
+        self.validate(&definition).await.check(holds, "id", "id", message).into_result()?;
         self.execute(id, RuleCommand::Define(definition)).await
     }
 
@@ -141,7 +148,7 @@ impl Rules {
         id: &str,
         definition: Definition,
     ) -> Result<Version, ExecuteError<RuleRefusal>> {
-        self.name_errors(&definition, FieldErrors::none()).into_result()?;
+        self.validate(&definition).await.into_result()?;
         self.execute(id, RuleCommand::Change(definition)).await
     }
 
@@ -190,13 +197,14 @@ impl Rules {
         events: impl IntoIterator<Item = &'e RecordedEvent>,
     ) -> Result<Vec<WouldDo>, DryRunError> {
         self.name_errors(definition, FieldErrors::none()).into_result()?;
-        let compiled = Compiled::of(definition)?;
+        let compiled = Compiled::of(definition, &self.interpreter).await?;
         let mut would = Vec::new();
         for event in events {
             if !definition.triggers.iter().any(|trigger| trigger == event.event_type.as_str()) {
                 continue;
             }
-            let found = evaluate(&compiled, definition, &self.models, event).await?;
+            let found =
+                evaluate(&compiled, definition, &self.models, event, &self.interpreter).await?;
             let names = definition.actions.iter().map(|action| action.name.clone());
             let (outcome, error, actions) = match found {
                 Err(error) => (Outcome::Failed, Some(error), Vec::new()),
@@ -219,6 +227,7 @@ impl Rules {
             actions: self.actions.clone(),
             models: self.models.clone(),
             clock: Arc::clone(&self.clock),
+            interpreter: self.interpreter.clone(),
             in_force: Arc::clone(&self.in_force),
             depth_max: self.depth_max,
             records_not_met: self.records_not_met,

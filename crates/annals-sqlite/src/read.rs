@@ -296,7 +296,7 @@ impl Collect<'_> {
             };
             let (low, high) = (*first.min(last), *last.max(first));
             let before = self.events.len();
-            if high - low < (next.len() * SKIPPED_MAX) as i64 {
+            if high.abs_diff(low) < (next.len() * SKIPPED_MAX) as u64 {
                 self.among(next, low, high)?;
             } else {
                 self.one_by_one(next)?;

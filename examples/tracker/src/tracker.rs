@@ -8,8 +8,8 @@ use std::time::Duration;
 use annals::inbox::{Retries, StartError};
 use annals::sqlite::OpenError;
 use annals::{
-    Annals, DeliveryQueue, ExecuteError, Inboxes, LoadError, Position, ReadModel, RecordError,
-    RunningInboxes, RunningProjection, SqliteReadSide, SqliteStore,
+    Annals, DeliveryQueue, ExecuteError, Fault, Inboxes, LoadError, Position, ReadModel,
+    RecordError, RunningInboxes, RunningProjection, SqliteReadSide, SqliteStore,
 };
 use annals_feed::{Descriptions, Feed, FeedDefinition};
 use annals_rules::Rules;
@@ -79,6 +79,9 @@ pub enum NotOpened {
     /// Its inboxes cannot start.
     #[error("cannot start the inboxes")]
     Inboxes(#[from] StartError),
+    /// Its rules cannot be applied.
+    #[error(transparent)]
+    Rules(#[from] Fault),
     /// Webhooks cannot be sent.
     #[error(transparent)]
     Webhooks(#[from] NoAuthorities),
@@ -137,7 +140,7 @@ impl Tracker {
         let category = CATEGORY.parse().expect("it names a category");
         let definition = FeedDefinition::new("activity").category(category);
         let feed = Feed::in_sqlite(definition, &read_side, derived);
-        let rules = inboxes::rules(&annals, issues.clone(), people.clone());
+        let rules = inboxes::rules(&annals, issues.clone(), people.clone())?;
         let webhooks = webhooks(&settings, annals.clone())?;
 
         let queue: Arc<dyn DeliveryQueue> = Arc::new(read_side.clone());

@@ -180,7 +180,7 @@ impl DeliveryQueue for PostgresReadSide {
         let retried = self.ask("retrying deliveries", || {
             let mut sql = chosen(which, "(d.state = 3 OR d.state < 2 AND d.attempts > 0)");
             sql.push("UPDATE {schema}.deliveries d SET state = 0, attempts = 0, due_at = ");
-            sql.bind(Moment(now)).push(" FROM chosen c WHERE d.id = c.id RETURNING 1");
+            sql.bind(Moment(now)).push(CHOSEN).push(" RETURNING 1");
             sql
         });
         Ok(retried.await?.len() as u64)
@@ -236,6 +236,10 @@ fn chosen(which: &SelectDeliveries, is_in: &'static str) -> Sql {
     sql
 }
 
+/// Those that were chosen. As an array, because a join would be planned for as many as there might
+/// be, and go through all deliveries for a few.
+const CHOSEN: &str = " WHERE d.id = ANY (ARRAY(SELECT c.id FROM chosen c))";
+
 async fn skip(
     connection: &mut PgConnection,
     schema: &SchemaName,
@@ -261,8 +265,8 @@ async fn skip(
     let mut update = chosen(which, "d.state IN (0, 1, 3)");
     update
         .push(", skipped AS (UPDATE {schema}.deliveries d SET state = 5, head = false, skipped = ");
-    update.bind(reason).push(", ended_at = ").bind(Moment(now)).push(
-        " FROM chosen c WHERE d.id = c.id RETURNING d.inbox, d.lane, d.position
+    update.bind(reason).push(", ended_at = ").bind(Moment(now)).push(CHOSEN).push(
+        " RETURNING d.inbox, d.lane, d.position
         ), lanes AS (
             SELECT s.inbox, s.lane, min(s.position) AS position, count(*) AS deliveries
             FROM skipped s GROUP BY s.inbox, s.lane

@@ -23,7 +23,7 @@ use sqlx_core::raw_sql::raw_sql;
 use sqlx_postgres::PgConnection;
 
 /// One inbox with one lane, one with as many lanes as deliveries, one without lanes whose
-/// deliveries all failed; a tenth of each is made.
+/// deliveries all failed; a tenth of each is made. And one where all but the last one are made.
 const FILL: &str = "
 INSERT INTO annals_read.subscribers (name, last_generation)
 VALUES ('one-lane', 0), ('many-lanes', 0), ('no-lane', 0), ('balances', 1);
@@ -37,6 +37,14 @@ SELECT n, 1, timestamptz '2026-01-01' + i * n * interval '1 ms' * (i / 3), '2026
        i || '/' || n, 'issue-' || n, 'IssueOpened',
        (ARRAY['lane', 'lane ' || n, NULL])[i]
 FROM generate_series(1, 100000) AS n, generate_series(1, 3) AS i;
+INSERT INTO annals_read.subscribers (name, last_generation) VALUES ('made', 0);
+INSERT INTO annals_read.deliveries (position, version, due_at, enqueued_at, ended_at, inbox, attempts,
+                                    state, head, event, id, stream, type)
+SELECT n, 1, '2026-01-01', '2026-01-01', CASE WHEN n < 100000 THEN timestamptz '2026-02-01' END, 5, 1,
+       CASE WHEN n < 100000 THEN 4 ELSE 3 END, n = 100000,
+       ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+       '5/' || n, 'issue-' || n, 'IssueOpened'
+FROM generate_series(1, 100000) AS n;
 INSERT INTO annals_read.attempts (delivery, token, number, late, at, micros, error)
 SELECT '3/' || n, 0, 1, false, '2026-01-01', 1, 'no answer' FROM generate_series(1, 100000) AS n;
 INSERT INTO annals_read.generations (subscriber, generation, version, begun_at, parts, role)
@@ -133,6 +141,7 @@ fn plans(log: &str, what: &str) -> Vec<String> {
             if [
                 "Sort Method",
                 "Rows Removed",
+                "Heap Blocks",
                 "Heap Fetches",
                 "Buckets",
                 "Storage",
@@ -251,6 +260,14 @@ async fn deliveries_are_found_along_indexes() {
     let one = SelectDeliveries::one(DeliveryId::from_stored("1/3"));
     assert_eq!(watched.read_side.skip(&one, "old", now).await.unwrap(), 1);
     watched.note("skip one");
+    let made = SelectDeliveries::inbox(SubscriberName::from_static("made"));
+    assert_eq!(watched.read_side.retry(&made, now).await.unwrap(), 1);
+    watched.note("retry those of an inbox");
+    let waiting = made.clone().state(DeliveryState::Waiting);
+    assert_eq!(watched.read_side.deliveries(&waiting, 20).await.unwrap().len(), 1);
+    watched.note("those of an inbox that wait");
+    assert_eq!(watched.read_side.skip(&made, "old", now).await.unwrap(), 1);
+    watched.note("skip those of an inbox");
     assert_eq!(watched.read_side.forget(&inbox, now, 50).await.unwrap(), 50);
     watched.note("forget");
 

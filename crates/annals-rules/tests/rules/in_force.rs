@@ -1,7 +1,9 @@
 //! Which version of a rule looks at an event.
 
-use annals::Annals;
-use annals_rules::{Actions, Definition, Rules};
+use std::sync::Arc;
+
+use annals::{Annals, Append, Event, EventStore, ExpectedVersion, ReactErrorKind, StreamId};
+use annals_rules::{Actions, Definition, Outcome, RuleEvent, Rules};
 use serde_json::json;
 
 use crate::tracker::{deliver_to, tracker};
@@ -50,7 +52,8 @@ async fn a_change_is_seen_by_a_process_that_knew_the_rule_before_it() {
     let other = Rules::new(
         Annals::new(tracker.store.clone()),
         Actions::new().on("say", |_: serde_json::Value, _| async { Ok(()) }),
-    );
+    )
+    .unwrap();
     other.change("say", say("second")).await.unwrap();
     let event = tracker.opened("2", "low").await;
     tracker.deliver(&event).await.unwrap();
@@ -58,17 +61,46 @@ async fn a_change_is_seen_by_a_process_that_knew_the_rule_before_it() {
 }
 
 #[tokio::test]
-async fn a_rule_whose_action_this_program_does_not_have_fails_and_says_so() {
+async fn an_action_that_an_older_program_does_not_have_is_left_to_the_newer_one() {
     let tracker = tracker();
-    tracker.rules.define("say", say("first")).await.unwrap();
+    let rule = say("first").then("comment", json!({ "issue": "1", "text": "hm" }));
+    tracker.rules.define("say", rule).await.unwrap();
     let event = tracker.opened("1", "low").await;
-    let older = Rules::new(tracker.app.clone(), Actions::new());
-    deliver_to(&older, &event).await.unwrap();
-    let execution = tracker.executions().await.remove(0);
+    let said = Arc::clone(&tracker.said);
+    let only_say = Actions::new().on("say", move |_: serde_json::Value, _| {
+        said.lock().unwrap().push("said by the older".to_owned());
+        async { Ok(()) }
+    });
+    let older = Rules::new(tracker.app.clone(), only_say).unwrap();
+    let error = deliver_to(&older, &event).await.unwrap_err();
+    assert_eq!(error.kind(), ReactErrorKind::Transient);
     assert_eq!(
-        execution.actions[0].error.as_deref(),
-        Some("there is no action say; register it, or change the rule")
+        error.source().to_string(),
+        "this program has no action comment; retry the delivery where it is there, or skip it"
     );
+    assert!(tracker.executions().await.is_empty());
+    assert!(tracker.said().is_empty(), "of what it cannot do it does no part");
+
+    tracker.deliver(&event).await.unwrap();
+    assert_eq!(tracker.said(), ["first"]);
+    assert_eq!(tracker.outcomes().await, [("say".to_owned(), Outcome::Fired)]);
+}
+
+#[tokio::test]
+async fn an_expression_that_an_older_program_does_not_understand_is_left_to_the_newer_one() {
+    let tracker = tracker();
+    // No program has this function yet.
+    let rule = say("first").when("newly_made(event)");
+    let defined = RuleEvent::RuleDefined(rule).encode().unwrap();
+    let stream = StreamId::of("rule", "say").unwrap();
+    tracker.store.append(Append::to(stream, ExpectedVersion::Any, [defined])).await.unwrap();
+    let event = tracker.opened("1", "low").await;
+    let error = tracker.deliver(&event).await.unwrap_err();
+    assert_eq!(error.kind(), ReactErrorKind::Transient);
+    let said = error.source().to_string();
+    assert!(said.contains("calls newly_made, which is not there"), "{said}");
+    assert!(said.contains("retry the delivery where it is there, or skip it"), "{said}");
+    assert!(tracker.executions().await.is_empty());
 }
 
 #[tokio::test]
@@ -78,6 +110,6 @@ async fn an_event_that_the_log_does_not_have_yet_is_tried_again() {
     let mut event = tracker.opened("1", "low").await;
     event.position = annals::Position::new(event.position.get() + 1);
     let error = tracker.deliver(&event).await.unwrap_err();
-    assert_eq!(error.kind(), annals::ReactErrorKind::Transient);
+    assert_eq!(error.kind(), ReactErrorKind::Transient);
     assert!(tracker.said().is_empty());
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::tracker::{IssueEvent, tracker_with};
+use crate::tracker::{IssueEvent, deliver_to, tracker_with};
 
 #[derive(Clone)]
 struct Issues;
@@ -72,6 +72,25 @@ async fn a_rule_looks_at_the_row_of_a_read_model() {
     assert_eq!(tracker.said(), ["Nobody has It smokes in 1"]);
     assert_eq!(tracker.outcomes().await, [("nobody".to_owned(), Outcome::Fired)]);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_read_model_that_an_older_program_does_not_have_is_left_to_the_newer_one() {
+    let tracker = tracker_with(|rules| rules.with_models(Models::new().with("odd", Odd)));
+    let rule = Definition::new("Odd").on("IssueOpened").lookup("row", "odd", "event.stream_id");
+    let rule = rule.then("say", json!({ "text": "=row.key" }));
+    tracker.rules.define("odd", rule).await.unwrap();
+    let event = tracker.opened("7", "low").await;
+    let older = tracker.rules.clone().with_models(Models::new());
+    let error = deliver_to(&older, &event).await.unwrap_err();
+    assert_eq!(error.kind(), annals::ReactErrorKind::Transient);
+    let said = error.source().source().unwrap().to_string();
+    let expected = "this program has no read model odd; retry the delivery where it is there";
+    assert!(said.contains(expected), "{said}");
+    assert!(tracker.executions().await.is_empty());
+
+    tracker.deliver(&event).await.unwrap();
+    assert_eq!(tracker.said(), ["7"]);
 }
 
 /// Rows of which there may be none to be had.

@@ -86,6 +86,7 @@ pub(crate) fn tracker_with(more: impl FnOnce(Rules) -> Rules) -> Tracker {
     let said = Arc::new(Mutex::new(Vec::new()));
     let failures = Arc::new(AtomicU32::new(0));
     let rules = Rules::new(app.clone(), actions(&app, &said, &failures))
+        .unwrap()
         .with_clock(ManualClock::at(Timestamp::EPOCH));
     Tracker { rules: more(rules), store, app, said, failures, delivered: Mutex::default() }
 }

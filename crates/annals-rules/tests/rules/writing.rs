@@ -27,7 +27,7 @@ async fn everything_that_is_wrong_is_told_at_once_and_nothing_is_recorded() {
         .then("assign", json!({ "issue": 1 }))
         .then("asign", json!({}))
         .then("say", json!({ "list": [1, { "text": "=now()" }] }));
-    let errors = tracker.rules.validate(&wrong);
+    let errors = tracker.rules.validate(&wrong).await;
     assert_eq!(
         told(&errors),
         [
@@ -56,23 +56,26 @@ async fn everything_that_is_wrong_is_told_at_once_and_nothing_is_recorded() {
 #[tokio::test]
 async fn sizes_and_names_have_limits() {
     let tracker = tracker();
-    let errors = |definition: Definition| told(&tracker.rules.validate(&definition));
-    assert!(errors(say()).is_empty());
-    assert_eq!(errors(Definition::new("")), ["actions length", "name length", "triggers length"]);
-    assert_eq!(errors(say().description("x".repeat(4097))), ["description length"]);
+    let errors = async |definition: Definition| told(&tracker.rules.validate(&definition).await);
+    assert!(errors(say()).await.is_empty());
     assert_eq!(
-        errors((0..32).fold(say(), |rule, n| rule.on(format!("T{n}")))),
+        errors(Definition::new("")).await,
+        ["actions length", "name length", "triggers length"]
+    );
+    assert_eq!(errors(say().description("x".repeat(4097))).await, ["description length"]);
+    assert_eq!(
+        errors((0..32).fold(say(), |rule, n| rule.on(format!("T{n}")))).await,
         ["triggers length"]
     );
     assert_eq!(
-        errors((0..16).fold(say(), |rule, _| rule.then("say", json!({})))),
+        errors((0..16).fold(say(), |rule, _| rule.then("say", json!({})))).await,
         ["actions length"]
     );
     let large = json!({ "text": "x".repeat(16_384) });
-    assert_eq!(errors(say().then("say", large)), ["actions[1].arguments length"]);
-    assert_eq!(errors(say().on(" x")), ["triggers[1] event_type"]);
+    assert_eq!(errors(say().then("say", large)).await, ["actions[1].arguments length"]);
+    assert_eq!(errors(say().on(" x")).await, ["triggers[1] event_type"]);
     for name in ["event", "1st", "a-b", "", "in", "string"] {
-        let errors = errors(say().lookup(name, "odd", "1"));
+        let errors = errors(say().lookup(name, "odd", "1")).await;
         assert!(errors.contains(&format!("lookups.{name} name")), "{errors:?}");
     }
     for id in ["", "a/b", "ä", &"x".repeat(65)] {
@@ -138,7 +141,7 @@ async fn an_expression_that_is_too_long_or_too_deep_is_refused_and_takes_nothing
         "event.data.title.matches('(a*)*b')".to_owned(),
     ];
     for expression in hostile {
-        let errors = told(&tracker.rules.validate(&say().when(&expression)));
+        let errors = told(&tracker.rules.validate(&say().when(&expression)).await);
         assert_eq!(errors, ["condition expression"], "{expression}");
     }
 }

@@ -13,6 +13,7 @@ use annals_core::{
 };
 use async_trait::async_trait;
 
+use self::desk::Among;
 use super::SqliteReadSide;
 
 /// The most bytes that are kept of a text about an attempt.
@@ -101,7 +102,7 @@ impl DeliveryQueue for SqliteReadSide {
     ) -> Result<Vec<DeliveryInfo>, ReadSideError> {
         let which = which.clone();
         self.read("listing deliveries", move |connection| {
-            let found = desk::select(connection, &which, limit)?;
+            let found = desk::select(connection, &which, Among::to_see(&which), limit)?;
             Ok(found.into_iter().map(|found| found.info).collect())
         })
         .await
@@ -162,11 +163,38 @@ impl SqliteReadSide {
         + Send
         + 'static,
     ) -> Result<u64, ReadSideError> {
-        let (mut which, mut decided) = (which.clone(), 0);
+        // One inbox after the other, since each page is found along an index of one.
+        let inboxes = match (&which.id, &which.inbox) {
+            (None, None) => {
+                let names = self.read(doing, desk::names).await?;
+                names.into_iter().map(Some).collect()
+            }
+            (_, inbox) => vec![inbox.clone()],
+        };
+        let mut decided = 0;
+        for inbox in inboxes {
+            let mut which = which.clone();
+            which.inbox = inbox;
+            decided += self.decide_by_pages(which, doing, decide.clone()).await?;
+        }
+        Ok(decided)
+    }
+
+    async fn decide_by_pages(
+        &self,
+        mut which: SelectDeliveries,
+        doing: &'static str,
+        decide: impl Fn(&rusqlite::Connection, &[desk::Found]) -> rusqlite::Result<u64>
+        + Clone
+        + Send
+        + 'static,
+    ) -> Result<u64, ReadSideError> {
+        let mut decided = 0;
         loop {
             let (page, decide) = (which.clone(), decide.clone());
             let done = self.write(doing, move |connection| {
-                let found = desk::select(connection, &page, PAGE_DELIVERIES)?;
+                let among = Among::to_decide(&page);
+                let found = desk::select(connection, &page, among, PAGE_DELIVERIES)?;
                 let last = found.last().filter(|_| found.len() == PAGE_DELIVERIES);
                 let last: Option<(Position, DeliveryId)> =
                     last.map(|last| (last.info.event.position, last.info.id.clone()));
@@ -203,8 +231,12 @@ mod tests {
         ("find when the next is due", queue::NEXT_DUE),
         ("find the first of a lane", lane::FIRST),
         ("list one", desk::BY_ID),
-        ("list by position", desk::BY_POSITION),
+        ("list all", desk::ALL),
+        ("list the open ones", desk::OPEN_ONES),
         ("list the dead", desk::DEAD_ONES),
+        ("list all of an inbox", desk::ALL_OF_INBOX),
+        ("list the open ones of an inbox", desk::OPEN_OF_INBOX),
+        ("list the dead of an inbox", desk::DEAD_OF_INBOX),
         ("count by inbox", desk::INBOXES),
         ("find those to forget", desk::OLD),
     ];
@@ -283,6 +315,53 @@ mod tests {
             statement.get_status(StatementStatus::VmStep)
         };
         counted.into_iter().map(of).sum()
+    }
+
+    /// How many steps SQLite takes to find the only deliveries of an inbox that are not made yet,
+    /// a waiting one and a dead one, where so many are.
+    fn steps_to_the_open(count: u64, which: &SelectDeliveries, among: Among) -> i32 {
+        let connection = open();
+        connection.set_prepared_statement_cache_capacity(64);
+        let deliveries = (1..=count).map(|number| delivery(number, None)).collect();
+        let enqueue = Enqueue { deliveries, advances: Vec::new() };
+        queue::enqueue(&connection, &enqueue, NOW).unwrap().unwrap();
+        let mut settle = connection
+            .prepare("UPDATE annals_deliveries SET state = ?2, open = ?3 WHERE position < ?1")
+            .unwrap();
+        settle.execute((stored(count), DEAD, 1)).unwrap();
+        settle.execute((stored(count - 1), DONE, None::<i64>)).unwrap();
+        let lists = STATEMENTS.iter().filter(|(what, _)| what.starts_with("list "));
+        let lists = lists.map(|(_, statement)| connection.prepare_cached(statement).unwrap());
+        drop(lists.collect::<Vec<_>>());
+        assert!(!desk::select(&connection, which, among, 10).unwrap().is_empty());
+        let of = |(_, statement): &(_, &str)| {
+            let statement = connection.prepare_cached(statement).unwrap();
+            statement.get_status(StatementStatus::VmStep)
+        };
+        STATEMENTS.iter().map(of).sum()
+    }
+
+    fn stored(number: u64) -> i64 {
+        number.try_into().unwrap()
+    }
+
+    #[test]
+    fn what_is_open_is_found_at_the_same_cost_however_many_are_made() {
+        let inbox = || SelectDeliveries::inbox(SubscriberName::from_static("email"));
+        let dead = || inbox().state(DeliveryState::Dead);
+        let waiting = || inbox().state(DeliveryState::Waiting);
+        for (which, among) in [
+            (inbox(), Among::to_decide(&inbox())),
+            (dead(), Among::to_decide(&dead())),
+            (dead(), Among::to_see(&dead())),
+            (waiting(), Among::to_see(&waiting())),
+            (SelectDeliveries::all().state(DeliveryState::Dead), Among::to_see(&dead())),
+            (SelectDeliveries::all().state(DeliveryState::Waiting), Among::to_see(&waiting())),
+        ] {
+            let of = |count| steps_to_the_open(count, &which, among);
+            let (few, many) = (of(10), of(10_000));
+            assert!(many <= few * 2, "{which:?}: {few} steps for 10, {many} for 10000");
+        }
     }
 
     #[test]

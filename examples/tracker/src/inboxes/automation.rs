@@ -1,6 +1,6 @@
 //! What people's rules can do.
 
-use annals::{Annals, ReactError, types};
+use annals::{Annals, Fault, ReactError, types};
 use annals_rules::{Actions, Because, Models, Rules};
 use serde::Deserialize;
 
@@ -23,12 +23,14 @@ struct Comment {
 }
 
 /// The rules of a tracker, which look at what happens to issues.
-#[must_use]
+///
+/// # Errors
+/// As [`Rules::new`].
 pub fn rules(
     annals: &Annals,
     issues: annals::ReadModel<Issues>,
     people: annals::ReadModel<People>,
-) -> Rules {
+) -> Result<Rules, Fault> {
     let (assigning, commenting) = (annals.clone(), annals.clone());
     let actions = Actions::new()
         .on("assign", move |Assign { issue, to }: Assign, because: Because| {
@@ -46,7 +48,7 @@ pub fn rules(
                 because.execute::<Issue, _>(&annals, issue, IssueCommand::Comment { text }).await
             }
         });
-    Rules::new(annals.clone(), actions)
+    Ok(Rules::new(annals.clone(), actions)?
         .triggered_by(types!(IssueEvent))
-        .with_models(Models::new().with("issues", issues).with("people", people))
+        .with_models(Models::new().with("issues", issues).with("people", people)))
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, Result, Row, named_params};
 
 use super::super::stored_limit;
 use super::lane::call_first;
-use super::queue::event;
+use super::queue::{event, find_inbox};
 use super::{DEAD, SKIPPED, TAKEN, WAITING, state_number, state_of};
 use crate::number::stored_position;
 
@@ -34,46 +34,91 @@ macro_rules! select {
             " CROSS JOIN annals_inboxes i ON i.id = d.inbox WHERE ",
             $where,
             " AND (:id IS NULL OR d.id = :id)
-              AND (:inbox IS NULL OR i.name = :inbox)
+              AND (:inbox IS NULL OR d.inbox = :inbox)
               AND (:state IS NULL OR d.state = :state)
               AND (:type IS NULL OR d.type = :type)
               AND (:stream IS NULL OR d.stream = :stream)
               AND (:recipient IS NULL OR d.recipient = :recipient)
-              AND d.position >= :position
-              AND (:behind IS NULL OR (d.position, d.id) > (:position, :behind))
+              AND (d.position, d.id) > (:position, :behind)
              ORDER BY d.position, d.id LIMIT :limit"
         )
     };
 }
 
 pub(super) const BY_ID: &str = select!("", "d.id = :id");
-pub(super) const BY_POSITION: &str =
-    select!("INDEXED BY annals_deliveries_by_position", "d.position >= 0");
+pub(super) const ALL: &str = select!("INDEXED BY annals_deliveries_by_position", "true");
+pub(super) const OPEN_ONES: &str = select!("INDEXED BY annals_deliveries_open", "d.open = 1");
 pub(super) const DEAD_ONES: &str = select!("INDEXED BY annals_deliveries_dead", "d.state = 2");
+pub(super) const ALL_OF_INBOX: &str =
+    select!("INDEXED BY annals_deliveries_of_inbox", "d.inbox = :inbox");
+pub(super) const OPEN_OF_INBOX: &str =
+    select!("INDEXED BY annals_deliveries_open", "d.open = 1 AND d.inbox = :inbox");
+pub(super) const DEAD_OF_INBOX: &str =
+    select!("INDEXED BY annals_deliveries_dead", "d.state = 2 AND d.inbox = :inbox");
+
+/// Which deliveries are looked through for those that are selected.
+#[derive(Clone, Copy)]
+pub(super) enum Among {
+    All,
+    Open,
+    Dead,
+}
+
+impl Among {
+    /// Where those are that are to be seen. Most deliveries are made, so that whoever wants others
+    /// never looks at these.
+    pub(super) fn to_see(which: &SelectDeliveries) -> Self {
+        match which.state {
+            Some(DeliveryState::Waiting | DeliveryState::Taken) => Self::Open,
+            Some(DeliveryState::Dead) => Self::Dead,
+            _ => Self::All,
+        }
+    }
+
+    /// Where those are that can still be decided on.
+    pub(super) fn to_decide(which: &SelectDeliveries) -> Self {
+        match which.state {
+            Some(DeliveryState::Dead) => Self::Dead,
+            _ => Self::Open,
+        }
+    }
+}
 
 /// Those that are selected, by position and then by id.
 pub(super) fn select(
     connection: &Connection,
     which: &SelectDeliveries,
+    among: Among,
     limit: usize,
 ) -> Result<Vec<Found>> {
-    let statement = match (&which.id, which.state) {
-        (Some(_), _) => BY_ID,
-        (None, Some(DeliveryState::Dead)) => DEAD_ONES,
-        (None, _) => BY_POSITION,
+    let inbox = match &which.inbox {
+        Some(name) => match find_inbox(connection, name)? {
+            Some(inbox) => Some(inbox),
+            None => return Ok(Vec::new()),
+        },
+        None => None,
+    };
+    let statement = match (&which.id, inbox, among) {
+        (Some(_), ..) => BY_ID,
+        (None, None, Among::All) => ALL,
+        (None, None, Among::Open) => OPEN_ONES,
+        (None, None, Among::Dead) => DEAD_ONES,
+        (None, Some(_), Among::All) => ALL_OF_INBOX,
+        (None, Some(_), Among::Open) => OPEN_OF_INBOX,
+        (None, Some(_), Among::Dead) => DEAD_OF_INBOX,
     };
     let mut select = connection.prepare_cached(statement)?;
     let (after, behind) = which.after.clone().unzip();
     let found = select.query_map(
         named_params! {
             ":id": which.id.as_ref().map(DeliveryId::as_str),
-            ":inbox": which.inbox.as_ref().map(SubscriberName::as_str),
+            ":inbox": inbox,
             ":state": which.state.map(state_number),
             ":type": which.event_type.as_ref().map(|name| name.as_str()),
             ":stream": which.stream.as_ref().map(|name| name.as_str()),
             ":recipient": which.recipient,
             ":position": stored_position(after.unwrap_or(Position::START)),
-            ":behind": behind.as_ref().map(DeliveryId::as_str),
+            ":behind": behind.as_ref().map_or("", DeliveryId::as_str),
             ":limit": stored_limit(limit),
         },
         found,
@@ -165,6 +210,14 @@ fn decide(
         call_first(connection, inbox, lane, now)?;
     }
     Ok(decided)
+}
+
+/// Every inbox that ever had a delivery.
+pub(super) fn names(connection: &Connection) -> Result<Vec<SubscriberName>> {
+    let mut select = connection.prepare_cached("SELECT name FROM annals_inboxes")?;
+    let names =
+        select.query_map((), |row| Ok(SubscriberName::from_stored(row.get::<_, String>(0)?)))?;
+    names.collect()
 }
 
 pub(super) fn inboxes(connection: &Connection) -> Result<Vec<InboxInfo>> {

@@ -33,7 +33,7 @@ pub(super) fn first(connection: &Connection, inbox: i64, lane: &str) -> Result<O
 }
 
 pub(super) const FIRST: &str =
-    "SELECT number, position, id, state, wake_at FROM annals_deliveries INDEXED BY annals_deliveries_open
+    "SELECT number, position, id, state, wake_at FROM annals_deliveries INDEXED BY annals_deliveries_lanes
      WHERE open = 1 AND inbox = ?1 AND lane = ?2 ORDER BY position, id LIMIT 1";
 
 /// Gives the first delivery of a lane its place, unless it is dead.

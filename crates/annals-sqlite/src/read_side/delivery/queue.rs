@@ -45,7 +45,7 @@ fn number_of(connection: &Connection, inbox: &SubscriberName) -> Result<i64> {
         .insert([inbox.as_str()])
 }
 
-fn find_inbox(connection: &Connection, inbox: &SubscriberName) -> Result<Option<i64>> {
+pub(super) fn find_inbox(connection: &Connection, inbox: &SubscriberName) -> Result<Option<i64>> {
     connection
         .prepare_cached("SELECT id FROM annals_inboxes WHERE name = ?1")?
         .query_row([inbox.as_str()], |row| row.get(0))

@@ -104,12 +104,15 @@ CREATE TABLE annals_deliveries (
     skipped     TEXT
 ) STRICT;
 
-CREATE INDEX annals_deliveries_open ON annals_deliveries (inbox, lane, position) WHERE open = 1;
+CREATE INDEX annals_deliveries_lanes ON annals_deliveries (inbox, lane, position) WHERE open = 1;
 CREATE INDEX annals_deliveries_ready ON annals_deliveries (inbox, position) WHERE place = 1;
 CREATE INDEX annals_deliveries_placed ON annals_deliveries (inbox, place, wake_at)
     WHERE place IS NOT NULL;
+-- For people.
 CREATE INDEX annals_deliveries_by_position ON annals_deliveries (position);
-CREATE INDEX annals_deliveries_dead ON annals_deliveries (position) WHERE state = 2;
+CREATE INDEX annals_deliveries_of_inbox ON annals_deliveries (inbox, position, id);
+CREATE INDEX annals_deliveries_open ON annals_deliveries (inbox, position, id) WHERE open = 1;
+CREATE INDEX annals_deliveries_dead ON annals_deliveries (inbox, position, id) WHERE state = 2;
 CREATE INDEX annals_deliveries_settled ON annals_deliveries (inbox, settled_at)
     WHERE settled_at IS NOT NULL;
 
