@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use annals::{
-    Annals, CheckpointStore, Generation, Keys, MemoryReadSide, MemoryStore, OnPoison, Partition,
-    ProjectError, Projection, Projector, Query, ReadModel, RecordedEvent, RowKey, Sink, Sinking,
-    Stretch, SubscriberName, Timestamp, WaitError,
+    Activation, Annals, CheckpointStore, Generation, Keys, MemoryReadSide, MemoryStore, OnPoison,
+    Partition, ProjectError, Projection, Projector, Query, ReadModel, RecordedEvent, RowKey, Sink,
+    Sinking, Stretch, SubscriberName, Timestamp, WaitError,
 };
 use async_trait::async_trait;
 
@@ -213,7 +213,11 @@ impl Projector for Clumsy {
         self.model.project(stretch).await
     }
 
-    async fn activate(&self, generation: Generation, now: Timestamp) -> Result<(), ProjectError> {
+    async fn activate(
+        &self,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Result<Activation, ProjectError> {
         self.model.activate(generation, now).await
     }
 
