@@ -25,7 +25,6 @@ macro_rules! on_every_read_side {
 mod crash;
 mod deliver;
 mod dispatch;
-pub(crate) mod faults;
 mod people;
 mod processes;
 mod retries;
