@@ -105,14 +105,14 @@ impl Decorator for Slow {
 }
 
 #[derive(Debug)]
-struct Dice(Mutex<SmallRng>);
+pub(crate) struct Dice(Mutex<SmallRng>);
 
 impl Dice {
-    fn seeded(seed: u64) -> Self {
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self(Mutex::new(SmallRng::seed_from_u64(seed)))
     }
 
-    fn throw(&self, sides: u32) -> u32 {
+    pub(crate) fn throw(&self, sides: u32) -> u32 {
         self.0.lock().expect("no code panics while throwing").random_range(0..sides)
     }
 

@@ -27,6 +27,11 @@ impl<D: ReadSideDecorator> DecoratedReadSide<D> {
     pub fn over(side: impl ReadSide + 'static, decorator: D) -> Self {
         Self { side: Arc::new(side), decorator }
     }
+
+    /// What it is under.
+    pub fn decorator(&self) -> &D {
+        &self.decorator
+    }
 }
 
 macro_rules! decorated {
@@ -36,6 +41,16 @@ macro_rules! decorated {
         /// What a read side does otherwise than the one beneath it.
         #[async_trait]
         pub trait ReadSideDecorator: Debug + Send + Sync + 'static {
+            /// Stands around every call, whose name is that of the method.
+            async fn around<T, C>(&self, name: &'static str, call: C) -> Result<T, ReadSideError>
+            where
+                T: Send,
+                C: Future<Output = Result<T, ReadSideError>> + Send,
+            {
+                let _ = name;
+                call.await
+            }
+
             $($(
                 #[doc = concat!("As [`", stringify!($capability), "::", stringify!($method), "`].")]
                 async fn $method(
@@ -56,7 +71,8 @@ macro_rules! decorated {
                         &self,
                         $($argument: $given),*
                     ) -> Result<$answer, ReadSideError> {
-                        self.decorator.$method(&self.side, $($argument),*).await
+                        let call = self.decorator.$method(&self.side, $($argument),*);
+                        self.decorator.around(stringify!($method), call).await
                     }
                 )*
             }

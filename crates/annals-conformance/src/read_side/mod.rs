@@ -22,6 +22,7 @@
 mod checkpoints;
 mod decorator;
 mod deliveries;
+mod faults;
 mod probe;
 mod rows;
 
@@ -34,6 +35,7 @@ use async_trait::async_trait;
 use crate::case::{Case, Guarantee, run};
 
 pub use decorator::{DecoratedReadSide, ReadSideDecorator};
+pub use faults::{Faults, Meet};
 
 /// A database that keeps the whole read side.
 pub trait ReadSide: RowStore + DeliveryQueue {}

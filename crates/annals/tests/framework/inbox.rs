@@ -26,7 +26,6 @@ mod coming;
 mod crash;
 mod deliver;
 mod dispatch;
-pub(crate) mod faults;
 mod panics;
 mod people;
 mod processes;

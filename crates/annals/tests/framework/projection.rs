@@ -2,7 +2,6 @@
 
 mod bank;
 mod crash;
-mod faulty;
 mod keys;
 #[cfg(feature = "sqlite")]
 mod killed;

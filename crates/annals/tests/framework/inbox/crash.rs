@@ -2,11 +2,12 @@
 //! again has the same id.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals::{DeliveryInfo, DeliveryState, Inbox, SelectDeliveries};
+use annals_conformance::read_side::{DecoratedReadSide, Faults, Meet};
 
-use crate::inbox::faults::{Faulty, Strike};
 use crate::inbox::world::{LEASE, PATIENCE, Witness, World, idle, of, quick, until};
 
 on_every_read_side!(
@@ -26,10 +27,11 @@ fn inboxes(email: &Witness, chat: &Witness) -> [Inbox; 2] {
     ]
 }
 
-/// Says whether it came to the strike. Afterwards all is delivered.
-async fn struck(world: &World, strike: Strike, at: usize) -> bool {
+/// Says whether it came to that. Afterwards all is delivered.
+async fn struck(world: &World, meet: Meet, at: usize) -> bool {
     let [email, chat] = [Witness::failing(1), Witness::new()];
-    let faulty = Faulty::new(&world.queue, strike, at);
+    let faults = Faults::at(at, meet).sparing(&["enrol"]);
+    let faulty = Arc::new(DecoratedReadSide::over(Arc::clone(&world.side), faults));
     let runner = quick(world.annals().inboxes(faulty.clone())).poll(Duration::from_millis(2));
     let first = inboxes(&email, &chat);
     let first = first.into_iter().fold(runner, annals::inbox::InboxRunner::inbox);
@@ -38,10 +40,10 @@ async fn struck(world: &World, strike: Strike, at: usize) -> bool {
         world.append(stream, &["Opened", "Closed"]).await;
     }
     tokio::select! {
-        () = until("it dies", || faulty.is_dead()) => {}
+        () = until("it dies", || faulty.decorator().is_dead()) => {}
         () = made(world) => {}
     }
-    let has_struck = faulty.has_struck();
+    let has_struck = faulty.decorator().met() > 0;
     drop(first);
     email.until_alone().await;
     world.pass(LEASE);
@@ -51,8 +53,8 @@ async fn struck(world: &World, strike: Strike, at: usize) -> bool {
         world.pass(Duration::from_secs(600));
     }
     idle(&second).await;
-    check(world, &email, 4, strike, at).await;
-    check(world, &chat, 2, strike, at).await;
+    check(world, &email, 4, meet, at).await;
+    check(world, &chat, 2, meet, at).await;
     has_struck
 }
 
@@ -74,9 +76,9 @@ async fn made(world: &World) {
     }
 }
 
-async fn check(world: &World, witness: &Witness, events: usize, strike: Strike, at: usize) {
+async fn check(world: &World, witness: &Witness, events: usize, meet: Meet, at: usize) {
     let seen = witness.seen();
-    let said = || format!("{strike:?} at call {at}: {seen:#?}");
+    let said = || format!("{meet:?} at call {at}: {seen:#?}");
     let mut ids: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for one in &seen {
         ids.entry(one.event.clone()).or_default().insert(one.id.clone());
@@ -88,9 +90,9 @@ async fn check(world: &World, witness: &Witness, events: usize, strike: Strike, 
     assert!(all.iter().all(|one| one.state == DeliveryState::Done), "{all:#?}; {}", said());
 }
 
-async fn at_every_call(world: World, strike: Strike) {
+async fn at_every_call(world: World, meet: Meet) {
     let mut at = 0;
-    while struck(&world.again().await, strike, at).await {
+    while struck(&world.again().await, meet, at).await {
         at += 1;
     }
     // To claim two, to enqueue for them, and to take and settle at least.
@@ -98,19 +100,19 @@ async fn at_every_call(world: World, strike: Strike) {
 }
 
 async fn nothing_is_lost_by_an_engine_that_dies_before_a_step(world: World) {
-    at_every_call(world, Strike::DeadBefore).await;
+    at_every_call(world, Meet::DeadBefore).await;
 }
 
 async fn nothing_is_lost_by_an_engine_that_dies_after_a_step(world: World) {
-    at_every_call(world, Strike::DeadAfter).await;
+    at_every_call(world, Meet::DeadAfter).await;
 }
 
 async fn an_engine_goes_on_when_a_step_could_not_be_made(world: World) {
-    at_every_call(world, Strike::FailsBefore).await;
+    at_every_call(world, Meet::NotAtAll).await;
 }
 
 async fn an_engine_goes_on_when_an_answer_was_lost(world: World) {
-    at_every_call(world, Strike::FailsAfter).await;
+    at_every_call(world, Meet::AnswerLost).await;
 }
 
 async fn an_engine_that_dies_while_it_makes_a_delivery_makes_it_again_under_the_same_id(

@@ -28,7 +28,7 @@ pub(crate) enum ReadSide {
 }
 
 /// A queue, and what must not be dropped before it.
-type Kept = (Arc<dyn DeliveryQueue>, Box<dyn Any + Send + Sync>);
+type Kept = (Arc<dyn annals_conformance::read_side::ReadSide>, Box<dyn Any + Send + Sync>);
 
 impl ReadSide {
     async fn open(self) -> Kept {
@@ -54,6 +54,8 @@ pub(crate) struct World {
     read_side: ReadSide,
     pub(crate) log: Arc<dyn EventStore>,
     pub(crate) queue: Arc<dyn DeliveryQueue>,
+    /// All of what the queue is a part of.
+    pub(crate) side: Arc<dyn annals_conformance::read_side::ReadSide>,
     pub(crate) clock: Arc<ManualClock>,
     /// What must not be dropped before the queue is.
     _kept: Box<dyn Any + Send + Sync>,
@@ -62,8 +64,9 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn of(read_side: ReadSide) -> Self {
         let clock = Arc::new(ManualClock::at(at("2026-03-01T12:00:00Z")));
-        let (queue, kept) = read_side.open().await;
-        Self { read_side, log: Arc::new(MemoryStore::new()), queue, clock, _kept: kept }
+        let (side, kept) = read_side.open().await;
+        let log = Arc::new(MemoryStore::new());
+        Self { read_side, log, queue: side.clone(), side, clock, _kept: kept }
     }
 
     /// Another one in which nothing has happened.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals::RunningInboxes;
+use annals_conformance::read_side::{DecoratedReadSide, Faults, Meet};
 
-use crate::inbox::faults::{Faulty, Strike};
 use crate::process::faulty_log::FaultyLog;
 use crate::process::fulfilment::{Fulfilment, PATIENCE};
 use crate::process::places::{LEASE, Place, count, in_memory, is_in, quick};
@@ -18,30 +18,30 @@ enum What {
     Queue,
 }
 
-/// An engine that meets the strike, and a way to see whether it came to that.
+/// An engine that meets it, and a way to see whether it came to that.
 async fn doomed(
     place: &Place,
     what: What,
-    strike: Strike,
+    meet: Meet,
     at: usize,
 ) -> (RunningInboxes, impl Fn() -> bool) {
     let never = usize::MAX;
     let (log_at, queue_at) = if what == What::Log { (at, never) } else { (never, at) };
-    let log = FaultyLog::new(&place.log, strike, log_at);
-    let queue = Faulty::new(&place.queue, strike, queue_at);
+    let log = FaultyLog::new(&place.log, meet, log_at);
+    let faults = Faults::at(queue_at, meet).sparing(&["enrol"]);
+    let queue = Arc::new(DecoratedReadSide::over(place.queue.clone(), faults));
     let shop = place.shop_on(Arc::clone(&log) as _);
     let runner = quick(shop.inboxes(Arc::clone(&queue) as _)).poll(Duration::from_millis(2));
     let running = runner.inbox(shop.process_manager::<Fulfilment>()).start().await.unwrap();
-    (running, move || log.has_struck() || queue.has_struck())
+    (running, move || log.has_struck() || queue.decorator().met() > 0)
 }
 
-/// Order 1 is paid, 2 is not, and for 3 there is not enough. Says whether it came to the strike.
-async fn struck(what: What, strike: Strike, at: usize) -> bool {
+/// Order 1 is paid, 2 is not, and for 3 there is not enough. Says whether it came to that.
+async fn struck(what: What, meet: Meet, at: usize) -> bool {
     let place = in_memory().await;
     place.stock("apple", 10).await;
-    let (first, has_struck) = doomed(&place, what, strike, at).await;
-    let is_deadly = matches!(strike, Strike::DeadBefore | Strike::DeadAfter);
-    if is_deadly {
+    let (first, has_struck) = doomed(&place, what, meet, at).await;
+    if meet.is_deadly() {
         tokio::select! {
             () = until(&has_struck) => {}
             () = all_orders(&place) => {}
@@ -55,7 +55,7 @@ async fn struck(what: What, strike: Strike, at: usize) -> bool {
         all_orders(&place).await;
         first.stop().await;
     }
-    check(&place, &format!("{what:?} {strike:?} at {at}")).await;
+    check(&place, &format!("{what:?} {meet:?} at {at}")).await;
     has_struck()
 }
 
@@ -108,9 +108,9 @@ async fn check(place: &Place, said: &str) {
     }
 }
 
-async fn at_every_step(what: What, strike: Strike, at_least: usize) {
+async fn at_every_step(what: What, meet: Meet, at_least: usize) {
     let mut at = 0;
-    while struck(what, strike, at).await {
+    while struck(what, meet, at).await {
         at += 1;
     }
     assert!(at >= at_least, "only {at} steps were made");
@@ -118,26 +118,26 @@ async fn at_every_step(what: What, strike: Strike, at_least: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_may_die_before_any_append() {
-    at_every_step(What::Log, Strike::DeadBefore, 20).await;
+    at_every_step(What::Log, Meet::DeadBefore, 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_may_die_after_any_append() {
-    at_every_step(What::Log, Strike::DeadAfter, 20).await;
+    at_every_step(What::Log, Meet::DeadAfter, 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_may_die_before_any_step_of_the_queue() {
-    at_every_step(What::Queue, Strike::DeadBefore, 20).await;
+    at_every_step(What::Queue, Meet::DeadBefore, 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_may_die_after_any_step_of_the_queue() {
-    at_every_step(What::Queue, Strike::DeadAfter, 20).await;
+    at_every_step(What::Queue, Meet::DeadAfter, 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_append_may_fail_or_lose_its_answer() {
-    at_every_step(What::Log, Strike::FailsBefore, 20).await;
-    at_every_step(What::Log, Strike::FailsAfter, 20).await;
+    at_every_step(What::Log, Meet::NotAtAll, 20).await;
+    at_every_step(What::Log, Meet::AnswerLost, 20).await;
 }

@@ -7,24 +7,23 @@ use annals::{
     Append, AppendError, EventStore, EventStream, Fault, Limits, Position, Read, ReadError,
     Receipt, Subscribe, Subscription,
 };
+use annals_conformance::read_side::Meet;
 use async_trait::async_trait;
 
-use crate::inbox::faults::Strike;
-
-/// A log around another one. After a deadly strike nothing comes through any more, as from a
+/// A log around another one. After a deadly one nothing comes through any more, as from a
 /// process that has died.
 #[derive(Debug)]
 pub(crate) struct FaultyLog {
     inner: Arc<dyn EventStore>,
-    strike: Strike,
+    meet: Meet,
     /// At which of the appends.
     at: usize,
     appends: AtomicUsize,
 }
 
 impl FaultyLog {
-    pub(crate) fn new(inner: &Arc<dyn EventStore>, strike: Strike, at: usize) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), strike, at, appends: AtomicUsize::new(0) })
+    pub(crate) fn new(inner: &Arc<dyn EventStore>, meet: Meet, at: usize) -> Arc<Self> {
+        Arc::new(Self { inner: Arc::clone(inner), meet, at, appends: AtomicUsize::new(0) })
     }
 
     /// Whether so many appends were made that it came to that.
@@ -37,25 +36,25 @@ impl FaultyLog {
 impl EventStore for FaultyLog {
     async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
         let number = self.appends.fetch_add(1, Ordering::SeqCst);
-        let is_deadly = matches!(self.strike, Strike::DeadBefore | Strike::DeadAfter);
-        if number > self.at && is_deadly {
+        if number > self.at && self.meet.is_deadly() {
             return std::future::pending().await;
         }
         if number != self.at {
             return self.inner.append(append).await;
         }
         let away = || Fault::new("the line is dead");
-        match self.strike {
-            Strike::DeadBefore => std::future::pending().await,
-            Strike::DeadAfter => {
+        match self.meet {
+            Meet::DeadBefore => std::future::pending().await,
+            Meet::DeadAfter => {
                 drop(self.inner.append(append).await);
                 std::future::pending().await
             }
-            Strike::FailsBefore => Err(AppendError::Unavailable(away())),
-            Strike::FailsAfter => {
+            Meet::NotAtAll => Err(AppendError::Unavailable(away())),
+            Meet::AnswerLost => {
                 self.inner.append(append).await?;
                 Err(AppendError::Indeterminate(away()))
             }
+            _ => self.inner.append(append).await,
         }
     }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use annals::inbox::InboxRunner;
 use annals::{
-    Annals, Clock, DeliveryQueue, EventStore, EventStoreExt, Inbox, Limits, ManualClock,
-    MemoryReadSide, MemoryStore, Read, RecordedEvent, RunningInboxes, StreamId, SystemClock,
+    Annals, Clock, EventStore, EventStoreExt, Inbox, Limits, ManualClock, MemoryReadSide,
+    MemoryStore, Read, RecordedEvent, RunningInboxes, StreamId, SystemClock,
 };
+use annals_conformance::read_side::ReadSide;
 
 use crate::process::fulfilment::Fulfilment;
 use crate::process::shop::{AddStock, Order, OrderEvent, PaymentEvent, Stock};
@@ -20,7 +21,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Place {
     pub(crate) log: Arc<dyn EventStore>,
-    pub(crate) queue: Arc<dyn DeliveryQueue>,
+    pub(crate) queue: Arc<dyn ReadSide>,
     pub(crate) clock: Arc<ManualClock>,
     /// What has to live as long as they do.
     _keep: Box<dyn Any + Send + Sync>,
@@ -96,7 +97,7 @@ impl Place {
         &self,
         inboxes: impl IntoIterator<Item = Inbox>,
     ) -> RunningInboxes {
-        let runner = quick(self.shop().inboxes(Arc::clone(&self.queue)));
+        let runner = quick(self.shop().inboxes(self.queue.clone()));
         let runner = inboxes.into_iter().fold(runner, InboxRunner::inbox);
         runner.start().await.expect("they start")
     }

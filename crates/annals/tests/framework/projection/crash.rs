@@ -7,10 +7,10 @@ use annals::{
     Fault, Position, ProjectError, Query, ReadModel, ReadSideError, Rebuild, RecordedEvent, Sink,
     Sinking, WaitError,
 };
+use annals_conformance::read_side::{DecoratedReadSide, Faults, Meet};
 use async_trait::async_trait;
 
 use crate::projection::bank::{Balances, fill};
-use crate::projection::faulty::Faulty;
 use crate::projection::places::{Place, SOON, in_each_place};
 use crate::projection::running::all;
 
@@ -22,7 +22,9 @@ in_each_place![
 
 async fn faults_between_all_steps_neither_skip_nor_repeat_an_event(place: Place) {
     let last = fill(&*place.store, 10, 400).await;
-    let faulty = Arc::new(Faulty::new(place.rows.clone(), 6, 4711));
+    // That it was begun is told to whoever began it, and not tried again.
+    let faults = Faults::one_in(6, 4711).sparing(&["begin_generation"]);
+    let faulty = Arc::new(DecoratedReadSide::over(place.rows.clone(), faults));
     let model = ReadModel::new(Balances, Arc::clone(&faulty));
     let projecting = place.bank.project(model.clone()).partitions(2).events_max(7);
     let running = projecting.lease(Duration::from_millis(400)).start();
@@ -31,12 +33,13 @@ async fn faults_between_all_steps_neither_skip_nor_repeat_an_event(place: Place)
     running.rebuild(Rebuild::new()).await.unwrap();
     running.wait_for_rebuild(SOON).await.unwrap();
     assert_eq!(all(&model).await, place.bank.live(Balances).rows().await.unwrap());
-    assert!(faulty.faults() > 10, "{} faults", faulty.faults());
+    assert!(faulty.decorator().met() > 10, "{:?}", faulty.decorator());
 }
 
 async fn a_worker_that_is_dropped_anywhere_neither_skips_nor_repeats_an_event(place: Place) {
     let last = fill(&*place.store, 10, 400).await;
-    let slow = Faulty::slow(place.rows.clone(), Duration::from_millis(1));
+    let slow = Faults::planned(|_| Meet::Delayed(Duration::from_millis(1)));
+    let slow = DecoratedReadSide::over(place.rows.clone(), slow);
     let model = ReadModel::new(Balances, Arc::new(slow));
     let mut deaths = 0;
     loop {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::{Annals, DeliveryQueue, EventStore, MemoryReadSide, MemoryStore, RowStore};
+use annals::{Annals, EventStore, MemoryReadSide, MemoryStore};
+use annals_conformance::read_side::ReadSide;
 
 /// How long a test waits for what must come.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -12,7 +13,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) struct Place {
     pub(crate) bank: Annals,
     pub(crate) store: Arc<dyn EventStore>,
-    pub(crate) rows: Arc<dyn RowStore>,
+    pub(crate) rows: Arc<dyn ReadSide>,
     /// What has to live as long as they do.
     _keep: Box<dyn std::any::Any + Send + Sync>,
 }
@@ -20,7 +21,7 @@ pub(crate) struct Place {
 impl Place {
     fn new(
         store: impl EventStore + 'static,
-        rows: impl RowStore + DeliveryQueue + 'static,
+        rows: impl ReadSide + 'static,
         keep: impl std::any::Any + Send + Sync,
     ) -> Self {
         let store: Arc<dyn EventStore> = Arc::new(store);
