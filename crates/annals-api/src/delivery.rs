@@ -17,7 +17,7 @@ pub struct Inbox {
     pub name: SubscriberName,
     /// Whether it works: `running`, `paused` or `disabled`.
     pub state: SubscriberState,
-    /// Up to where the log was looked at for it.
+    /// Up to where the log was looked at for it; 0 if it is fed by others.
     pub position: Position,
     /// When that position last moved.
     pub moved_at: Timestamp,

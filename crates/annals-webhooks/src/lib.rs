@@ -41,8 +41,12 @@
 //!
 //! At least once, in no order: a receiver keeps the `webhook-id`, which is the event's id and the
 //! same in every attempt and every [replay](Webhooks::replay), to pass over what it has, and
-//! compares `version` or `position` where order matters. It [`verify`]s the signature and answers
-//! 2xx within the [timeout](WebhookOptions::timeout); what other answers lead to says [`Outcome`].
+//! compares `version` or `position` where order matters. An event that an upcaster splits is
+//! several messages, which share its `id`, `version` and `position`: the first has its id as
+//! `webhook-id`, those after it `<id>-1`, `<id>-2` and so on.
+//!
+//! It [`verify`]s the signature and answers 2xx within the [timeout](WebhookOptions::timeout); what
+//! other answers lead to says [`Outcome`].
 //!
 //! # What is not called
 //!

@@ -66,14 +66,11 @@ impl Webhooks {
         let all = self.registrations().now().await?;
         let registration = all.get(id).filter(|each| each.webhook.is_enabled());
         let registration = registration.ok_or(ReplayError::NotEnabled)?;
-        let (run, mut count, mut last) = (RandomIds.next(), 0, None);
+        let (run, mut count) = (RandomIds.next(), 0);
         let events = self.annals().read(read(which, registration));
-        // Those that one event was split into are one delivery.
-        let mut is_another =
-            |event: &RecordedEvent| last.replace(event.position) != Some(event.position);
-        let mut chunks = events
-            .try_filter(|event| ready(selects(which, registration, event) && is_another(event)))
-            .try_chunks(CHUNK);
+        // Those that one event was split into are one delivery, since they have one id.
+        let mut chunks =
+            events.try_filter(|event| ready(selects(which, registration, event))).try_chunks(CHUNK);
         while let Some(events) = chunks.try_next().await.map_err(|error| error.1)? {
             let now = self.options().clock.now();
             let deliveries = events.iter().map(|event| new_delivery(id, event, Some(run), now));

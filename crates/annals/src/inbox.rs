@@ -47,6 +47,9 @@
 //! [id](crate::Reacting::id). A delivery that fails is tried again as [`Retries`] say; when those
 //! are used up it is a dead letter, which people look at, retry or skip with [`Inboxes`].
 //!
+//! When a process dies in the middle of an attempt, that attempt counts, and so do those that it
+//! made at the same time: whoever kills every process that tries it is a dead letter in the end.
+//!
 //! Any number of processes may run the same inboxes on one read side. One of them reads the log
 //! for an inbox at a time; all of them make its deliveries. What a process held that died is
 //! taken over when its [lease](InboxRunner::lease) is up.

@@ -70,7 +70,7 @@ async fn however_many_webhooks_there_are_the_log_is_followed_once() {
 async fn one_that_is_disabled_while_it_hangs_holds_up_no_other() {
     let world = World::with(|options| options.timeout(Duration::from_hours(1)));
     let (running, receiver) = (Running::of(world).await, Receiver::start().await);
-    let hangs = running.register("hangs", format!("http://{}/", silent().await)).await;
+    let hangs = running.register("a-hangs", format!("http://{}/", silent().await)).await;
     running.world.deposit().await;
     let taken = SelectDeliveries::inbox(hangs.inbox()).state(annals::DeliveryState::Taken);
     until(async || running.queue.deliveries(&taken, 9).await.unwrap().len() == 1).await;

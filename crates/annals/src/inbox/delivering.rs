@@ -84,15 +84,15 @@ impl Deliverer {
     /// Waits for an attempt to end; `false` when none runs.
     async fn join_next(&mut self) -> bool {
         let Some(joined) = self.running.join_next_with_id().await else { return false };
-        self.note(joined);
+        self.note(&joined);
         true
     }
 
-    fn note(&mut self, joined: Result<(Id, Duration), JoinError>) {
+    fn note(&mut self, joined: &Result<(Id, Duration), JoinError>) {
         match joined {
             Ok((id, took)) => {
-                self.making.remove(&id);
-                self.pace.note(took);
+                self.making.remove(id);
+                self.pace.note(*took);
             }
             // It was given up, and stays among what is being made.
             Err(_) => self.pace.note(Pace::AHEAD),
@@ -110,7 +110,7 @@ impl Deliverer {
 
     async fn step(&mut self) -> Next {
         while let Some(joined) = self.running.try_join_next_with_id() {
-            self.note(joined);
+            self.note(&joined);
         }
         let now = self.engine.now();
         if self.engine.signals.state(&self.inbox.name) == SubscriberState::Paused {
@@ -251,7 +251,7 @@ impl Deliverer {
         let poll = self.engine.settings.poll;
         tokio::select! {
             () = self.woken.notified() => self.may_take = true,
-            Some(joined) = self.running.join_next_with_id() => self.note(joined),
+            Some(joined) = self.running.join_next_with_id() => self.note(&joined),
             () = tokio::time::sleep(ahead.map_or(poll, |ahead| ahead.min(poll))) => {}
             () = stopped(&mut self.stop) => {}
         }

@@ -129,11 +129,7 @@ impl InboxRunner {
         for inbox in &self.inboxes {
             states.push(enrol(&engine, inbox).await?);
         }
-        let running = RunningInboxes::of(engine);
-        for (inbox, state) in self.inboxes.into_iter().zip(states) {
-            running.host(inbox, state)?;
-        }
-        Ok(running)
+        RunningInboxes::of(engine, self.inboxes.into_iter().zip(states))
     }
 }
 

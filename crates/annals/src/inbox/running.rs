@@ -34,16 +34,24 @@ pub struct RunningInboxes {
 }
 
 impl RunningInboxes {
-    pub(super) fn of(engine: Engine) -> Self {
+    /// Runs these, which the queue knows.
+    pub(super) fn of(
+        engine: Engine,
+        inboxes: impl IntoIterator<Item = (Inbox, SubscriberState)>,
+    ) -> Result<Self, StartError> {
         let engine = Arc::new(engine);
         let clock = Arc::clone(&engine.annals.clock);
         let queue = Arc::clone(&engine.queue);
-        let inboxes = Inboxes::running(queue, clock, Arc::clone(&engine.signals));
+        let people = Inboxes::running(queue, clock, Arc::clone(&engine.signals));
         let (come, coming) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
-        let mut task = JoinSet::new();
-        task.spawn(run(Arc::clone(&engine), coming, stopped));
-        Self { inboxes, engine, come, stop, task }
+        let run = run(Arc::clone(&engine), coming, stopped);
+        let mut running = Self { inboxes: people, engine, come, stop, task: JoinSet::new() };
+        for (inbox, state) in inboxes {
+            running.host(inbox, state)?;
+        }
+        running.task.spawn(run);
+        Ok(running)
     }
 
     /// Runs one inbox more, beside the others, as if it had been there from the start.
@@ -65,7 +73,7 @@ impl RunningInboxes {
     }
 
     /// Runs an inbox that the queue knows.
-    pub(super) fn host(&self, inbox: Inbox, state: SubscriberState) -> Result<(), StartError> {
+    fn host(&self, inbox: Inbox, state: SubscriberState) -> Result<(), StartError> {
         let name = inbox.name.clone();
         self.engine.upcast_by(&inbox.upcasters);
         let hosted = self.engine.inboxes.add(inbox).ok_or(StartError::Twice(name))?;

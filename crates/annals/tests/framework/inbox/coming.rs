@@ -16,6 +16,7 @@ on_every_read_side!(
     an_inbox_that_is_fed_reads_nothing,
     what_is_enqueued_here_is_noticed_at_once,
     an_inbox_that_is_fed_can_be_paused,
+    intervals_of_zero_are_taken_for_short_ones,
 );
 
 fn name(name: &'static str) -> SubscriberName {
@@ -137,4 +138,15 @@ async fn an_inbox_that_is_fed_can_be_paused(world: World) {
     assert_eq!(email.count(), 1);
     let behind = inboxes.wait_for(Position::new(1_000_000), Duration::ZERO).await;
     assert!(!matches!(behind, Err(WaitError::TimedOut { .. })), "it is never behind the log");
+}
+
+async fn intervals_of_zero_are_taken_for_short_ones(world: World) {
+    let email = Witness::new();
+    let runner = world.runner().poll(Duration::ZERO).lease(Duration::ZERO);
+    let inboxes = runner.inbox(Inbox::new("email", email.clone())).start().await.unwrap();
+    world.append("issue-1", &["Opened"]).await;
+    idle(&inboxes).await;
+    assert_eq!(email.count(), 1);
+    let reader = inboxes.status().await.unwrap().remove(0).reader.unwrap();
+    assert!(reader.1 > annals::Clock::now(&*world.clock), "a lease lasts for a while");
 }

@@ -92,14 +92,21 @@ impl EventStore for Moody {
 
 async fn a_reader_that_panics_begins_anew_and_disturbs_no_attempt(mut world: World) {
     let moody = Moody::around(&mut world);
-    let [slow, late] = [Witness::new().taking(Duration::from_millis(300)), Witness::new()];
-    let inboxes = world.start([Inbox::new("slow", slow.clone())]).await;
+    let [slow, late] = [Witness::new().taking(Duration::from_millis(500)), Witness::new()];
+    let goes = Inbox::new("goes", Witness::new());
+    let inboxes = world.start([Inbox::new("slow", slow.clone()), goes]).await;
     world.append("issue-1", &["Opened"]).await;
     until("it is being made", || slow.count() == 1).await;
-    // Whoever comes to the others makes them subscribe anew.
-    moody.subscribing_panics.store(2, Ordering::SeqCst);
+    let panics_twice = || moody.subscribing_panics.store(2, Ordering::SeqCst);
+    let has_panicked = || moody.subscribing_panics.load(Ordering::SeqCst) == 0;
+    // Whoever goes makes those that stay subscribe anew …
+    panics_twice();
+    assert!(inboxes.remove(&"goes".parse().unwrap()).await);
+    until("it has panicked", has_panicked).await;
+    // … and whoever comes reads alone at first.
+    panics_twice();
     inboxes.add(Inbox::new("late", late.clone())).await.unwrap();
-    until("it has panicked", || moody.subscribing_panics.load(Ordering::SeqCst) == 0).await;
+    until("it has panicked", has_panicked).await;
     world.append("issue-2", &["Opened"]).await;
     idle(&inboxes).await;
     // An attempt that was given up would have been made twice.
