@@ -215,6 +215,18 @@ async fn one_that_waited_catches_up_with_the_next_append() {
     assert_eq!(counts(&read_side, "a").await, counted(&[("x-1", 2)]));
 }
 
+#[tokio::test]
+async fn one_is_not_rebuilt_by_hand_since_nobody_would_do_it() {
+    let (store, read_side) = (MemoryStore::new(), MemoryReadSide::new());
+    store.run_inline(&read_side, folds([Counts::named("a")])).unwrap();
+    let refused = read_side.begin_generation(enrol("a", 1)).await.unwrap_err();
+    let told = refused.to_string();
+    assert!(matches!(refused, ReadSideError::Unsupported(_)), "{refused:?}");
+    assert!(told.contains("count its version up"), "{told}");
+    let info = read_side.subscriber(&"a".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(info.building(), None);
+}
+
 fn enrol(name: &str, partitions: u32) -> Enrol {
     Enrol {
         subscriber: name.parse().expect("a name"),

@@ -38,7 +38,8 @@ use apply::{Applier, Stop};
 /// of its own, and readers wait for it longer. Appends that change the same row wait for each
 /// other until they are committed, and apply in that order, which need not be the order of their
 /// positions where their streams are different ones. A projection that refuses an event refuses
-/// the append. Pausing does not stop one; [`PostgresReadSide::end_inline`] does.
+/// the append. It can be neither paused nor rebuilt by hand: [`PostgresReadSide::end_inline`] ends
+/// it, and one whose version was counted up is built anew when the store is opened.
 ///
 /// ```no_run
 /// use std::sync::Arc;

@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use crate::projection::{BoxError, SqliteProjection};
 pub(crate) use catch_up::catch_up;
 pub(crate) use session::{Appended, Session};
+pub(crate) use standing::OWNER;
 
 /// Something that runs inside the transaction of every append to a
 /// [store](crate::Options::inline): its rows and the events are stored together or not at all.
@@ -26,7 +27,8 @@ pub(crate) use session::{Appended, Session};
 /// runs it. One whose rows were made by another version of its code is built anew when the store is
 /// opened, beside the rows that are read meanwhile; a process with the other version goes on
 /// without it from then on. One that is [paused](annals_core::SubscriberState::Paused) is left out,
-/// and catches up with the first append after it goes on. Whoever runs it outside of appends
+/// and catches up with the first append after it goes on; one that is to be rebuilt by hand refuses.
+/// Whoever runs it outside of appends
 /// loses its leases.
 #[derive(Clone, Debug)]
 pub struct Inline(pub(crate) Kind);

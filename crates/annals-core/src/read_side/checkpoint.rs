@@ -384,8 +384,9 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
     /// before it, whatever became of that one.
     ///
     /// # Errors
-    /// [`ReadSideError::Unknown`] for a subscriber that never enrolled, and
-    /// [`ReadSideError::Invalid`] as in [`enrol`](Self::enrol).
+    /// [`ReadSideError::Unknown`] for a subscriber that never enrolled,
+    /// [`ReadSideError::Invalid`] as in [`enrol`](Self::enrol), and
+    /// [`ReadSideError::Unsupported`] for one that runs inline: nobody would work it.
     async fn begin_generation(&self, enrol: Enrol) -> Result<Generation, ReadSideError>;
 
     /// Makes the generation that is being built the active one, and forgets the other with all
@@ -467,7 +468,8 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
     /// also takes away the failures that stand against its parts, so that they try again.
     ///
     /// # Errors
-    /// [`ReadSideError::Unknown`] for a subscriber that never enrolled.
+    /// [`ReadSideError::Unknown`] for a subscriber that never enrolled;
+    /// [`ReadSideError::Unsupported`] where one that runs inline cannot wait.
     async fn set_state(
         &self,
         subscriber: &SubscriberName,

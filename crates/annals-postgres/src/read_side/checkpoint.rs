@@ -52,15 +52,23 @@ const LIST: &str = "SELECT s.name, s.state, g.generation, g.version, g.role, g.b
     WHERE $1::text IS NULL OR s.name = $1
     ORDER BY s.name, g.role, p.part";
 
-const SET_STATE: &str = "WITH told AS (
+const SET_STATE: &str = "WITH known AS (
+        SELECT s.id, EXISTS (SELECT FROM {schema}.inline i WHERE i.subscriber = s.id) AND $2 <> 0
+                     AS is_refused
+        FROM {schema}.subscribers s WHERE s.name = $1 AND s.last_generation > 0
+    ), told AS (
         UPDATE {schema}.subscribers s SET state = $2
-        WHERE s.name = $1 AND s.last_generation > 0 RETURNING s.id
+        FROM known k WHERE s.id = k.id AND NOT k.is_refused RETURNING s.id
     ), resumed AS (
         UPDATE {schema}.parts p
         SET failed_at = NULL, failed_position = NULL, failed_event = NULL, failure = NULL
         FROM told t WHERE p.subscriber = t.id AND p.failed_at IS NOT NULL AND $2 = 0
     )
-    SELECT t.id FROM told t";
+    SELECT k.is_refused FROM known k";
+
+/// What cannot be asked for, and what to do instead.
+const PAUSING_INLINE: &str = "pausing a projection that runs inline; end it with \
+    `PostgresReadSide::end_inline`, and run it behind the log";
 
 const PARKED: &str = "SELECT k.position, k.event, k.error, k.parked_at
     FROM {schema}.subscribers s JOIN {schema}.parked k ON k.subscriber = s.id
@@ -202,12 +210,15 @@ impl CheckpointStore for PostgresReadSide {
         subscriber: &SubscriberName,
         state: SubscriberState,
     ) -> Result<(), ReadSideError> {
-        let rows = self.ask("telling a subscriber what to do", || {
+        const DOING: &str = "telling a subscriber what to do";
+        let rows = self.ask(DOING, || {
             Sql::of(SET_STATE).value(subscriber.as_str()).value(stored_state(state))
         });
-        match rows.await?.is_empty() {
-            true => Err(ReadSideError::Unknown(subscriber.clone())),
-            false => Ok(()),
+        match rows.await?.first().map(|row| get(row, 0)) {
+            Some(Ok(false)) => Ok(()),
+            Some(Ok(true)) => Err(ReadSideError::Unsupported(PAUSING_INLINE)),
+            Some(Err(error)) => Err(read_side_error(DOING, error)),
+            None => Err(ReadSideError::Unknown(subscriber.clone())),
         }
     }
 

@@ -23,6 +23,10 @@ use crate::schema::SchemaName;
 const ACTIVE: i16 = 0;
 const BUILDING: i16 = 1;
 
+/// What cannot be asked for, and what to do instead.
+const REBUILDING_INLINE: &str = "rebuilding a projection that runs inline; count its version up \
+    and open the store anew, which builds it anew";
+
 /// Makes a subscriber known, or begins the generation that its version needs.
 pub(crate) async fn enrol(
     connection: &mut PgConnection,
@@ -74,6 +78,13 @@ pub(crate) async fn begin_beside(
         transaction.rollback().await?;
         return Ok(Err(ReadSideError::Unknown(enrol.subscriber.clone())));
     };
+    let inline = "SELECT EXISTS (SELECT FROM {schema}.inline i WHERE i.subscriber = $1)";
+    let runs_inline: bool =
+        query_scalar(schema.statement(inline)).bind(number).fetch_one(&mut *transaction).await?;
+    if runs_inline {
+        transaction.rollback().await?;
+        return Ok(Err(ReadSideError::Unsupported(REBUILDING_INLINE)));
+    }
     let generation = begin(&mut transaction, schema, number, BUILDING, enrol).await?;
     transaction.commit().await?;
     Ok(Ok(generation))

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_core::{
-    Append, AppendError, CheckpointStore, Claim, Data, EventStore, EventStoreExt, EventType,
-    ExpectedVersion, Generation, ListRows, NewEvent, PoisonEvent, Position, Query, Read,
-    RecordedEvent, RowFold, RowKey, RowStore, StreamId, SubscriberName, Timestamp,
+    Append, AppendError, CheckpointStore, Claim, Data, Enrol, EventStore, EventStoreExt, EventType,
+    ExpectedVersion, Generation, ListRows, NewEvent, OnNewVersion, PoisonEvent, Position, Query,
+    Read, ReadSideError, RecordedEvent, RowFold, RowKey, RowStore, StreamId, SubscriberName,
+    SubscriberState, Timestamp,
 };
 use annals_postgres::{
     BoxError, Inline, OpenError, Options, PostgresProjection, PostgresReactor, PostgresReadSide,
@@ -403,6 +404,23 @@ async fn nobody_works_an_inline_projection_behind_the_log() {
     assert_eq!(bank.read_side.claim(claim.clone()).await.unwrap(), None);
     let info = bank.read_side.subscriber(&name).await.unwrap().unwrap();
     assert_eq!(info.active().unwrap().position(), Position::END, "it is never behind");
+    let anew = Enrol {
+        subscriber: name.clone(),
+        version: 1,
+        partitions: 1,
+        after: Position::START,
+        on_new_version: OnNewVersion::Rebuild,
+        now: Timestamp::EPOCH,
+    };
+    let rebuilt = bank.read_side.begin_generation(anew.clone()).await.map(drop);
+    let paused = bank.read_side.set_state(&name, SubscriberState::Paused).await;
+    for (refused, told) in [(rebuilt, "count its version up"), (paused, "end_inline")] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, ReadSideError::Unsupported(_)), "{refused:?}");
+        assert!(refused.to_string().contains(told), "{refused}");
+    }
+    assert_eq!(bank.read_side.subscriber(&name).await.unwrap().unwrap(), info, "as before");
+    bank.read_side.set_state(&name, SubscriberState::Running).await.expect("it runs");
 
     bank.read_side.end_inline(&store, &name).await.unwrap();
     let outdated = store.append(paid(1, "1")).await.unwrap_err();
@@ -412,6 +430,10 @@ async fn nobody_works_an_inline_projection_behind_the_log() {
     let lease = bank.read_side.claim(claim).await.unwrap().expect("it is free");
     assert!(lease.position < receipt.first_position);
     bank.read_side.release(&lease).await.unwrap();
+    bank.read_side.set_state(&name, SubscriberState::Paused).await.expect("nobody runs it");
+    bank.read_side.set_state(&name, SubscriberState::Running).await.unwrap();
+    let begun = bank.read_side.begin_generation(anew).await.expect("a runner does it");
+    bank.read_side.discard(&name, begun).await.unwrap();
     // It goes on from where it was.
     bank.open([Inline::fold(&bank.read_side, sums_of(1, 1))]).await;
     assert_eq!(bank.rows().await, sums(&[("account-1", 11), ("all", 11)]));

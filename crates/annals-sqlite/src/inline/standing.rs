@@ -16,7 +16,7 @@ use crate::read_side::subscriber::{ACTIVE, PAUSED};
 use crate::read_side::{stored_count, value_of, write_rows};
 
 /// Who works a projection that runs inline.
-const OWNER: &str = "the append";
+pub(crate) const OWNER: &str = "the append";
 /// For how long it is not given to anybody else after an append.
 const LEASE: Duration = Duration::from_secs(60);
 

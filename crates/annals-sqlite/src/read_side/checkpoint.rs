@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 use super::subscriber::{ACTIVE, BUILDING, failure, find, info, role_of, state_number, state_of};
 use super::{SqliteReadSide, stored_count, stored_limit};
 use crate::number::{position, stored_position};
-use crate::projection;
+use crate::{inline, projection};
 
 /// What a job comes to: SQLite fails, or the read side refuses, or it is done.
 pub(crate) type Outcome<T> = Result<std::result::Result<T, ReadSideError>>;
@@ -39,6 +39,10 @@ macro_rules! of_lease {
     };
 }
 
+/// What cannot be asked for, and what to do instead.
+const REBUILDING_INLINE: &str = "rebuilding a projection that runs inline; count its version up \
+    and open the store anew, which builds it anew";
+
 #[async_trait]
 impl CheckpointStore for SqliteReadSide {
     async fn enrol(&self, asked: Enrol) -> std::result::Result<SubscriberInfo, ReadSideError> {
@@ -55,6 +59,9 @@ impl CheckpointStore for SqliteReadSide {
             let Some(id) = find(connection, &asked.subscriber)? else {
                 return Ok(Err(ReadSideError::Unknown(asked.subscriber)));
             };
+            if runs_inline(connection, id)? {
+                return Ok(Err(ReadSideError::Unsupported(REBUILDING_INLINE)));
+            }
             begin_generation(connection, id, &asked).map(Ok)
         })
         .await
@@ -196,6 +203,16 @@ fn begin(connection: &Connection, asked: &Enrol) -> Result<()> {
         )?
         .insert((asked.subscriber.as_str(), Generation::FIRST.get()))?;
     add_generation(connection, id, Generation::FIRST, ACTIVE, asked)
+}
+
+/// Whether appends work it; that nothing was appended for a while changes nothing about it.
+fn runs_inline(connection: &Connection, id: i64) -> Result<bool> {
+    let mut select = connection.prepare_cached(
+        "SELECT 1 FROM annals_partitions p
+         JOIN annals_generations g ON g.subscriber = p.subscriber AND g.generation = p.generation
+         WHERE p.subscriber = ?1 AND g.role = ?2 AND p.owner = ?3",
+    )?;
+    select.exists((id, ACTIVE, inline::OWNER))
 }
 
 fn begin_generation(connection: &Connection, id: i64, asked: &Enrol) -> Result<Generation> {

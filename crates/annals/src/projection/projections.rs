@@ -90,6 +90,7 @@ impl Projections {
     ///
     /// # Errors
     /// [`ReadSideError::Unknown`], or when the read side does not answer. So do the others.
+    /// [`ReadSideError::Unsupported`] for one that runs inline on PostgreSQL, which cannot wait.
     pub async fn pause(&self, name: &SubscriberName) -> Result<(), ReadSideError> {
         self.set(name, SubscriberState::Paused).await
     }
@@ -115,7 +116,8 @@ impl Projections {
     /// that made these, and says which generation that is. One that is being built is given up.
     ///
     /// # Errors
-    /// As [`pause`](Self::pause).
+    /// As [`pause`](Self::pause); [`ReadSideError::Unsupported`] for any that runs inline, which
+    /// no process would rebuild. The error says what to do instead.
     pub async fn rebuild(
         &self,
         name: &SubscriberName,

@@ -215,7 +215,7 @@ impl RunningProjection {
     /// projection. Inboxes and reactors see nothing of it.
     ///
     /// # Errors
-    /// When the read side does not answer.
+    /// When the read side does not answer, or appends run it.
     pub async fn rebuild(&self, rebuild: Rebuild) -> Result<Generation, RebuildError> {
         let projector = &self.inner.projector;
         let info = match self.info().await? {

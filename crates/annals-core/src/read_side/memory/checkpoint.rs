@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::inline::REBUILDING_INLINE;
 use super::{Built, Kept, MemoryReadSide, Part, Subscriber};
 use crate::error::ReadSideError;
 use crate::read_side::{
@@ -23,7 +24,11 @@ impl CheckpointStore for MemoryReadSide {
     async fn begin_generation(&self, enrol: Enrol) -> Result<Generation, ReadSideError> {
         enrol.check()?;
         let mut kept = self.kept();
-        Ok(kept.known(&enrol.subscriber)?.begin(Role::Building, &enrol))
+        let subscriber = kept.known(&enrol.subscriber)?;
+        if subscriber.active().runs_inline() {
+            return Err(ReadSideError::Unsupported(REBUILDING_INLINE));
+        }
+        Ok(subscriber.begin(Role::Building, &enrol))
     }
 
     async fn activate(

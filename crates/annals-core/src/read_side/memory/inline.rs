@@ -15,6 +15,9 @@ use crate::{Panicked, Position, Query, RecordedEvent, Timestamp};
 
 /// Who works the parts of a projection that runs inline: for ever, and nobody beside it.
 const OWNER: &str = "the append";
+/// What cannot be asked for, and what to do instead.
+pub(super) const REBUILDING_INLINE: &str = "rebuilding a projection that runs inline; count its \
+    version up and run it inline again, which builds it anew";
 
 /// Projections that run inline, and where their rows are.
 #[derive(Clone, Debug)]
@@ -194,6 +197,14 @@ impl Kept {
                 super::rows::write(rows, RowChange { key, value });
             }
         }
+    }
+}
+
+impl Built {
+    /// Whether appends work it.
+    pub(super) fn runs_inline(&self) -> bool {
+        let owners = self.parts.iter().filter_map(|part| part.owner.as_ref());
+        owners.into_iter().any(|(owner, _)| **owner == *OWNER)
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals_core::{
-    Append, AppendError, CheckpointStore, Data, EventStore, EventStoreExt, EventType,
-    ExpectedVersion, NewEvent, Position, Query, Read, RecordedEvent, RowStore, StreamCatalog,
-    StreamId, SubscriberName, SubscriberState,
+    Append, AppendError, CheckpointStore, Claim, Data, Enrol, EventStore, EventStoreExt, EventType,
+    ExpectedVersion, Generation, NewEvent, OnNewVersion, Position, Query, Read, ReadSideError,
+    RecordedEvent, RowStore, StreamCatalog, StreamId, SubscriberName, SubscriberState, Timestamp,
 };
 use annals_sqlite::{Check, Inline, OpenError, SqliteReactor, SqliteReadSide, SqliteStore};
 use futures_util::future::join_all;
@@ -266,6 +266,41 @@ async fn a_paused_projection_is_left_out_and_catches_up() {
     assert!(matches!(error, AppendError::Vetoed { .. }), "it catches up first: {error:?}");
 }
 
+#[tokio::test]
+async fn one_is_not_rebuilt_by_hand_since_nobody_would_do_it() {
+    let place = Place::new();
+    let store = place.with_balances();
+    append(&store, "1", 1).await;
+    let read_side = SqliteReadSide::open(place.path()).unwrap();
+    let name = Balances::new().name;
+    let anew = Enrol {
+        subscriber: name.clone(),
+        version: 1,
+        partitions: 1,
+        after: Position::START,
+        on_new_version: OnNewVersion::Rebuild,
+        // Long after the last append: it goes on inline all the same.
+        now: Timestamp::MAX,
+    };
+    let refused = read_side.begin_generation(anew.clone()).await.unwrap_err();
+    let told = refused.to_string();
+    assert!(matches!(refused, ReadSideError::Unsupported(_)), "{refused:?}");
+    assert!(told.contains("count its version up"), "{told}");
+    assert_eq!(read_side.subscriber(&name).await.unwrap().unwrap().building(), None);
+
+    // Whoever works it behind the log from now on can rebuild it.
+    let claim = Claim {
+        subscriber: name.clone(),
+        generation: Generation::FIRST,
+        partition: 0,
+        owner: "a runner".into(),
+        now: Timestamp::MAX,
+        until: Timestamp::MAX,
+    };
+    read_side.claim(claim).await.unwrap().expect("its time is up");
+    read_side.begin_generation(anew).await.unwrap();
+}
+
 /// Whoever ran it outside of appends finds the part lost, and cannot apply anything twice.
 #[tokio::test]
 async fn a_runner_loses_its_lease_to_the_append() {
@@ -273,18 +308,18 @@ async fn a_runner_loses_its_lease_to_the_append() {
     let store = place.with_balances();
     append(&store, "1", 1).await;
     let read_side = SqliteReadSide::open(place.path()).unwrap();
-    let claim = annals_core::Claim {
+    let claim = Claim {
         subscriber: Balances::new().name,
-        generation: annals_core::Generation::FIRST,
+        generation: Generation::FIRST,
         partition: 0,
         owner: "a runner".into(),
-        now: annals_core::Timestamp::MAX,
-        until: annals_core::Timestamp::MAX,
+        now: Timestamp::MAX,
+        until: Timestamp::MAX,
     };
     let lease = read_side.claim(claim).await.unwrap().expect("the append's time is up");
     append(&store, "1", 1).await;
-    let error = read_side.renew(&lease, annals_core::Timestamp::MAX).await.unwrap_err();
-    assert!(matches!(error, annals_core::ReadSideError::Fenced(_)), "{error:?}");
+    let error = read_side.renew(&lease, Timestamp::MAX).await.unwrap_err();
+    assert!(matches!(error, ReadSideError::Fenced(_)), "{error:?}");
 }
 
 #[tokio::test]
