@@ -19,7 +19,7 @@ use super::PostgresReadSide;
 use super::advance::Advances;
 use super::ask::{Answered, fetch, read_side_error, text};
 use super::checkpoint::fenced;
-use super::select::{selected, state};
+use super::select::{OPEN, selected, state};
 use crate::moment::Moment;
 use crate::number::{count, position, stored_position, stored_version, version};
 use crate::row::{get, optional};
@@ -230,7 +230,7 @@ impl DeliveryQueue for PostgresReadSide {
 fn chosen(which: &SelectDeliveries, is_in: &'static str) -> Sql {
     let mut sql =
         Sql::of("WITH chosen AS MATERIALIZED (SELECT d.id FROM {schema}.deliveries d WHERE ");
-    sql.push(is_in).push(" AND ");
+    sql.push(OPEN).push(" AND ").push(is_in).push(" AND ");
     selected(&mut sql, which);
     sql.push(" ORDER BY d.id FOR NO KEY UPDATE OF d) ");
     sql

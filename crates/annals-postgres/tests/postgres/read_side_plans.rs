@@ -263,9 +263,6 @@ async fn deliveries_are_found_along_indexes() {
     let made = SelectDeliveries::inbox(SubscriberName::from_static("made"));
     assert_eq!(watched.read_side.retry(&made, now).await.unwrap(), 1);
     watched.note("retry those of an inbox");
-    let waiting = made.clone().state(DeliveryState::Waiting);
-    assert_eq!(watched.read_side.deliveries(&waiting, 20).await.unwrap().len(), 1);
-    watched.note("those of an inbox that wait");
     assert_eq!(watched.read_side.skip(&made, "old", now).await.unwrap(), 1);
     watched.note("skip those of an inbox");
     assert_eq!(watched.read_side.forget(&inbox, now, 50).await.unwrap(), 50);

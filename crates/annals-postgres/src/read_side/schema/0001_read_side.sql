@@ -131,7 +131,6 @@ CREATE UNIQUE INDEX deliveries_head_key ON {schema}.deliveries (inbox, lane)
     WHERE lane IS NOT NULL AND head;
 -- For people.
 CREATE INDEX deliveries_position_idx ON {schema}.deliveries (inbox, position, id);
-CREATE INDEX deliveries_open_idx ON {schema}.deliveries (inbox, position, id) WHERE state < 4;
 CREATE INDEX deliveries_dead_idx ON {schema}.deliveries (inbox, position, id) WHERE state = 3;
 CREATE INDEX deliveries_ended_idx ON {schema}.deliveries (inbox, ended_at) WHERE state > 3;
 
