@@ -21,7 +21,7 @@ pub struct Place {
 
 /// How a raw loop reaches the same log.
 pub enum Raw {
-    File(TempDir, PathBuf),
+    File(#[expect(dead_code, reason = "the file lives as long as it")] TempDir, PathBuf),
     Database(Box<Database>),
 }
 
