@@ -12,6 +12,7 @@ use annals_core::{Position, ReadError, Subscribe, SubscribeFrom, Subscription};
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
+use crate::bell::Bell;
 use crate::listen::Listening;
 use crate::read::{OnFailure, Source, read};
 use crate::store::{PostgresStore, Shared};
@@ -110,6 +111,7 @@ struct Watcher {
 }
 
 impl Watcher {
+    /// Looks until nobody follows the log any more, whether it can be reached or not.
     async fn run(mut self) {
         loop {
             let known = *self.source.head.borrow();
@@ -127,35 +129,42 @@ impl Watcher {
                     self.listening = None;
                     let pause = self.pause;
                     self.pause = (pause * 2).min(TRY_AGAIN[1]);
-                    Some(pause)
+                    pause
                 }
             };
-            let Some(wait) = wait else { return };
-            self.wait(wait).await;
+            let Some(shared) = self.wanted() else { return };
+            let bell = Arc::clone(&shared.bell);
+            drop(shared);
+            self.wait(&bell, wait).await;
         }
     }
 
-    /// Publishes where the log is. How long to wait for a reason to look again; nothing, when
-    /// nobody follows the log any more.
-    async fn look(&mut self, mark: &Mark) -> Option<Duration> {
+    /// The store, as long as it is there and somebody follows the log by it.
+    fn wanted(&mut self) -> Option<Arc<Shared>> {
+        let shared = self.shared.upgrade()?;
+        let mut watched = flag(&shared);
+        if !shared.is_followed() {
+            *watched = false;
+            self.is_at_work = false;
+            return None;
+        }
+        drop(watched);
+        Some(shared)
+    }
+
+    /// Publishes where the log is. How long to wait for a reason to look again.
+    async fn look(&mut self, mark: &Mark) -> Duration {
         self.pause = TRY_AGAIN[0];
-        let poll = {
-            let shared = self.shared.upgrade()?;
-            shared.publish(mark.head);
-            let mut watched = flag(&shared);
-            if !shared.is_followed() {
-                *watched = false;
-                self.is_at_work = false;
-                return None;
-            }
-            shared.poll
-        };
+        let Some(shared) = self.shared.upgrade() else { return Duration::ZERO };
+        shared.publish(mark.head);
+        let poll = shared.poll;
+        drop(shared);
         if mark.head >= mark.newest {
             self.held_since = None;
-            return Some(poll);
+            return poll;
         }
         self.report_stall(mark.head).await;
-        Some(LOOK_AGAIN)
+        LOOK_AGAIN
     }
 
     /// Says once that events are gone which were there before this look began.
@@ -191,13 +200,10 @@ impl Watcher {
         }
     }
 
-    async fn wait(&mut self, at_most: Duration) {
-        let Some(bell) = self.shared.upgrade().map(|shared| Arc::clone(&shared.bell)) else {
-            return;
-        };
+    async fn wait(&mut self, bell: &Arc<Bell>, at_most: Duration) {
         let Source { connections, schema, .. } = &*self.source;
         self.listening
-            .get_or_insert_with(|| Listening::start(connections, schema, Arc::clone(&bell)));
+            .get_or_insert_with(|| Listening::start(connections, schema, Arc::clone(bell)));
         tokio::select! {
             () = bell.here.notified() => {}
             () = sleep(at_most) => return,

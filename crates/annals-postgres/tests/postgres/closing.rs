@@ -11,8 +11,8 @@ use annals_scratch::Database;
 use futures_util::StreamExt;
 use sqlx_core::pool::PoolOptions;
 use sqlx_postgres::PgPool;
-use tokio::runtime::{Builder, Runtime};
-use tokio::time::timeout;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::{sleep, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -88,6 +88,25 @@ async fn the_last_clone_gives_the_connections_back() {
         }
     };
     timeout(DEADLINE, returned).await.expect("they come back");
+}
+
+/// Whoever looked for news would otherwise ask for a database that is gone for ever.
+#[tokio::test]
+async fn a_store_that_is_dropped_when_its_database_is_gone_leaves_no_task_behind() {
+    let database = Database::create().await;
+    let store = PostgresStore::connect(database.url()).await.expect("the store opens");
+    let mut notices = follow(&store).await;
+    drop(database);
+    store.head().await.expect_err("the database is gone");
+    drop(store);
+    while next(&mut notices).await.is_some() {}
+    let tasks = Handle::current().metrics();
+    let ended = async {
+        while tasks.num_alive_tasks() > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, ended).await.expect("they end");
 }
 
 fn runtime() -> Runtime {
