@@ -1,5 +1,7 @@
 //! The domain that is measured: deposits, and the balance of each account.
 
+use std::time::{Duration, Instant};
+
 use annals::{
     Append, Event, EventStore, ExpectedVersion, Position, Projection, RecordedEvent, RowKey,
     StreamAppend, StreamId,
@@ -25,7 +27,11 @@ pub struct Balance {
     pub events: i64,
 }
 
-pub struct Balances;
+/// The balance of each account.
+pub struct Balances {
+    /// How long an application's own work for an event takes, which cannot be left out.
+    pub work: Duration,
+}
 
 impl Projection for Balances {
     type Event = AccountEvent;
@@ -39,6 +45,10 @@ impl Projection for Balances {
         event: &AccountEvent,
         _: &RecordedEvent,
     ) -> Option<Balance> {
+        let begun = Instant::now();
+        while begun.elapsed() < self.work {
+            std::hint::spin_loop();
+        }
         let Balance { held, events } = row.unwrap_or_default();
         let AccountEvent::MoneyDeposited { amount, .. } = event;
         Some(Balance { held: held + *amount as i64, events: events + 1 })

@@ -8,12 +8,12 @@ use annals::{
     Data, EventStore, EventStoreExt, EventType, ExpectedVersion, Inbox, NewEvent, Position,
     ReactError, Reacting, Reactor, StreamId, SubscriberName,
 };
+use annals_bench_report::{Line, Report};
 use async_trait::async_trait;
 
 use crate::Args;
 use crate::inboxes::Count;
 use crate::place::{Place, Places};
-use crate::report::{Line, Report};
 
 const EVENTS: u64 = 5_000;
 const HEALTHY: u64 = 8;
@@ -53,28 +53,15 @@ impl Reactor for Well {
 }
 
 pub async fn measure(args: &Args, report: &mut Report) {
-    let places = Places::start().await;
-    for kind in ["file", "database"] {
-        let mut line = None;
+    let places = Places::start(args).await;
+    for on in args.on() {
+        let what = "inboxes beside a poisoned and a dead one, beside two well ones";
+        let mut line = Line::new(format!("{on}: {HEALTHY} {what}"), "deliveries/s");
         for _ in 0..args.rounds {
-            let mut rates = Vec::new();
-            for troubled in [false, true] {
-                let place = match kind {
-                    "file" => places.file().await,
-                    _ => places.database().await,
-                };
-                let name = format!(
-                    "{}: {HEALTHY} inboxes beside a poisoned and a dead one, beside two well ones",
-                    place.name
-                );
-                line.get_or_insert_with(|| Line::new(name, "deliveries/s"));
-                rates.push(healthy(&place, troubled).await);
-            }
-            let line = line.as_mut().expect("it was made");
-            line.floor.push(rates[0]);
-            line.annals.push(rates[1]);
+            let undisturbed = healthy(&places.on(on).await, false).await;
+            line.add(undisturbed, healthy(&places.on(on).await, true).await);
         }
-        line.into_iter().for_each(|line| report.add(line));
+        report.add(line);
     }
 }
 

@@ -7,12 +7,12 @@ use annals::{
     Data, EventStoreExt, EventType, ExpectedVersion, Inbox, NewEvent, ReactError, Reacting,
     Reactor, StreamId,
 };
+use annals_bench_report::Report;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::Args;
 use crate::place::Places;
-use crate::report::Report;
 
 const EVENTS: u64 = 500;
 
@@ -29,16 +29,11 @@ impl Reactor for Tell {
 }
 
 pub async fn measure(args: &Args, report: &mut Report) {
-    let places = Places::start().await;
-    for kind in ["file", "database"] {
+    let places = Places::start(args).await;
+    for on in args.on() {
         let all = Arc::new(Mutex::new(Vec::new()));
-        let mut name = "";
         for _ in 0..args.rounds.min(3) {
-            let place = match kind {
-                "file" => places.file().await,
-                _ => places.database().await,
-            };
-            name = place.name;
+            let place = places.on(on).await;
             let (sender, mut told) = mpsc::unbounded_channel();
             let inbox = Inbox::new("tell", Tell(sender));
             let running = place
@@ -63,7 +58,7 @@ pub async fn measure(args: &Args, report: &mut Report) {
         all.sort_unstable();
         let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
         report.note(format!(
-            "{name}: an inbox reacts {:.2} ms (p50), {:.2} ms (p99) after the append returns",
+            "{on}: an inbox reacts {:.2} ms (p50), {:.2} ms (p99) after the append returns",
             at(0.5),
             at(0.99)
         ));

@@ -7,18 +7,21 @@ mod latency;
 mod place;
 mod postgres;
 mod project;
-mod report;
 mod sqlite;
 
+use annals_bench_report::Report;
 use clap::Parser;
 
-use crate::report::Report;
+use crate::place::On;
 
 /// Measures projections and inboxes beside the least that has to be done for the same.
 #[derive(Parser)]
 pub struct Args {
     /// Which measurements: project, rebuild, inboxes, latency, isolation; all when left out.
     what: Vec<String>,
+    /// What the log and the read side are on; both when left out.
+    #[arg(long)]
+    on: Option<On>,
     /// How often each is repeated; the median counts.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -36,6 +39,10 @@ pub struct Args {
 impl Args {
     fn wants(&self, what: &str) -> bool {
         self.what.is_empty() || self.what.iter().any(|wanted| wanted == what)
+    }
+
+    fn on(&self) -> Vec<On> {
+        self.on.map_or_else(|| vec![On::Sqlite, On::Postgres], |on| vec![on])
     }
 }
 

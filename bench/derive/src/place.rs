@@ -10,8 +10,24 @@ use annals::{
 use annals_scratch::{Cluster, Database};
 use tempfile::TempDir;
 
+use crate::Args;
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum On {
+    Sqlite,
+    Postgres,
+}
+
+impl std::fmt::Display for On {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            On::Sqlite => "SQLite",
+            On::Postgres => "PostgreSQL",
+        })
+    }
+}
+
 pub struct Place {
-    pub name: &'static str,
     pub annals: Annals,
     pub store: Arc<dyn EventStore>,
     pub rows: Arc<dyn RowStore>,
@@ -25,43 +41,52 @@ pub enum Raw {
     Database(Box<Database>),
 }
 
+/// Where anew each time.
 pub struct Places {
-    cluster: Cluster,
+    cluster: Option<Cluster>,
 }
 
 impl Places {
-    pub async fn start() -> Self {
+    pub async fn start(args: &Args) -> Self {
+        if !args.on().contains(&On::Postgres) {
+            return Self { cluster: None };
+        }
         let settings =
             [("shared_buffers", "512MB"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "1h")];
-        Self { cluster: Cluster::start(&settings).await.expect("the server starts") }
+        Self { cluster: Some(Cluster::start(&settings).await.expect("the server starts")) }
     }
 
-    pub async fn file(&self) -> Place {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("bank.db");
-        let store = SqliteStore::open(&path).expect("the log opens");
-        let read_side = SqliteReadSide::open(&path).expect("the read side opens");
-        Place {
-            name: "SQLite",
-            annals: Annals::new(store.clone()),
-            store: Arc::new(store),
-            rows: Arc::new(read_side.clone()),
-            queue: Arc::new(read_side),
-            raw: Raw::File(directory, path),
+    pub async fn on(&self, on: On) -> Place {
+        match (on, &self.cluster) {
+            (On::Postgres, Some(cluster)) => database(cluster).await,
+            _ => file(),
         }
     }
+}
 
-    pub async fn database(&self) -> Place {
-        let database = self.cluster.database().await;
-        let store = PostgresStore::connect(database.url()).await.expect("the log opens");
-        let read_side = PostgresReadSide::connect(database.url()).await.expect("it opens");
-        Place {
-            name: "PostgreSQL",
-            annals: Annals::new(store.clone()),
-            store: Arc::new(store),
-            rows: Arc::new(read_side.clone()),
-            queue: Arc::new(read_side),
-            raw: Raw::Database(Box::new(database)),
-        }
+fn file() -> Place {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("bank.db");
+    let store = SqliteStore::open(&path).expect("the log opens");
+    let read_side = SqliteReadSide::open(&path).expect("the read side opens");
+    Place {
+        annals: Annals::new(store.clone()),
+        store: Arc::new(store),
+        rows: Arc::new(read_side.clone()),
+        queue: Arc::new(read_side),
+        raw: Raw::File(directory, path),
+    }
+}
+
+async fn database(cluster: &Cluster) -> Place {
+    let database = cluster.database().await;
+    let store = PostgresStore::connect(database.url()).await.expect("the log opens");
+    let read_side = PostgresReadSide::connect(database.url()).await.expect("it opens");
+    Place {
+        annals: Annals::new(store.clone()),
+        store: Arc::new(store),
+        rows: Arc::new(read_side.clone()),
+        queue: Arc::new(read_side),
+        raw: Raw::Database(Box::new(database)),
     }
 }

@@ -3,40 +3,36 @@
 use std::time::{Duration, Instant};
 
 use annals::{Position, ReadModel, Rebuild};
+use annals_bench_report::{Line, Report};
 
 use crate::Args;
 use crate::bank::{Balances, fill};
 use crate::place::{Place, Places, Raw};
-use crate::report::{Line, Report};
 use crate::{postgres, sqlite};
 
 const LONG: Duration = Duration::from_secs(600);
+/// What an application does for an event, where that is what takes long.
+const WORK: Duration = Duration::from_micros(20);
 
 pub async fn measure(args: &Args, report: &mut Report) {
-    let places = Places::start().await;
-    for kind in ["file", "database"] {
-        let (mut project, mut rebuild) = (None, None);
+    let places = Places::start(args).await;
+    for on in args.on() {
+        let mut project = Line::new(format!("{on}: async projection"), "events/s");
+        let rebuild =
+            |what| Line::new(format!("{on}: rebuild in 2 parts beside 1{what}"), "events/s");
+        let (mut idle, mut busy) = (rebuild(""), rebuild(", 20 µs of own work for each event"));
         for _ in 0..args.rounds {
-            let place = match kind {
-                "file" => places.file().await,
-                _ => places.database().await,
-            };
+            let place = places.on(on).await;
             let last = fill(&*place.store, args.events, args.accounts).await;
-            let line = project.get_or_insert_with(|| {
-                Line::new(format!("{}: async projection", place.name), "events/s")
-            });
-            line.floor.push(raw(&place, args).await);
-            line.annals.push(projected(&place, args, last).await);
+            project.add(raw(&place, args).await, projected(&place, args, last).await);
             if args.wants("rebuild") {
-                let line = rebuild.get_or_insert_with(|| {
-                    let name = format!("{}: rebuild in 2 parts beside 1", place.name);
-                    Line::new(name, "events/s")
-                });
-                line.floor.push(rebuilt(&place, args, 1).await);
-                line.annals.push(rebuilt(&place, args, 2).await);
+                for (line, work) in [(&mut idle, Duration::ZERO), (&mut busy, WORK)] {
+                    let one = rebuilt(&place, args, 1, work).await;
+                    line.add(one, rebuilt(&place, args, 2, work).await);
+                }
             }
         }
-        project.into_iter().chain(rebuild).for_each(|line| report.add(line));
+        [project, idle, busy].into_iter().for_each(|line| report.add(line));
     }
 }
 
@@ -56,7 +52,7 @@ async fn raw(place: &Place, args: &Args) -> f64 {
 }
 
 async fn projected(place: &Place, args: &Args, last: Position) -> f64 {
-    let model = ReadModel::new(Balances, place.rows.clone());
+    let model = ReadModel::new(Balances { work: Duration::ZERO }, place.rows.clone());
     let begun = Instant::now();
     let running = place.annals.project(model).events_max(args.batch).start();
     running.wait_for(last, LONG).await.expect("it comes so far");
@@ -65,8 +61,8 @@ async fn projected(place: &Place, args: &Args, last: Position) -> f64 {
     rate
 }
 
-async fn rebuilt(place: &Place, args: &Args, partitions: u32) -> f64 {
-    let model = ReadModel::new(Balances, place.rows.clone());
+async fn rebuilt(place: &Place, args: &Args, partitions: u32, work: Duration) -> f64 {
+    let model = ReadModel::new(Balances { work }, place.rows.clone());
     let running = place.annals.project(model).events_max(args.batch).start();
     let begun = Instant::now();
     running.rebuild(Rebuild::new().partitions(partitions)).await.expect("it begins");

@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use annals_bench_report::median;
 use annals_core::{
     Append, AppendCondition, AppendError, Category, Data, EventStore, EventType, ExpectedVersion,
     NewEvent, Position, Query, QueryItem, StreamId, Tag,
 };
 use annals_sqlite::SqliteStore;
-
-use crate::report::median;
 
 /// Fills a store with events whose types, tags and categories are common or rare, and measures
 /// appends under every kind of condition, from the beginning and from near the end.

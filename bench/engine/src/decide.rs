@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use annals::{Aggregate, Annals, Apply, Command, Event, EventId, SqliteStore};
+use annals_bench_report::Line;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::floor::{self, Floor};
 use crate::load::{self, Batch};
-use crate::report::Line;
 
 const ACCOUNTS: u64 = 2_000;
 const EVENTS_BEFORE: usize = 10;
@@ -55,8 +55,7 @@ struct MoneyDeposited {
 pub async fn measure(callers: u64, rounds: usize, commands: u64) -> Line {
     let mut line = Line::new(format!("load, decide, append: {callers} callers"), "commands/s");
     for _ in 0..rounds {
-        line.floor.push(floor_rate(callers, commands).await);
-        line.annals.push(annals_rate(callers, commands).await);
+        line.add(floor_rate(callers, commands).await, annals_rate(callers, commands).await);
     }
     line
 }

@@ -6,12 +6,12 @@ use std::time::Instant;
 use annals::{
     Aggregate, Annals, Apply, Command, Event, EventId, MemorySnapshots, SnapshotPolicy, SqliteStore,
 };
+use annals_bench_report::Line;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::floor::{self, Floor};
 use crate::load::{self, Batch};
-use crate::report::Line;
 
 /// The account of ten years.
 const LONG: u64 = 50_000;
@@ -93,10 +93,10 @@ pub async fn whole(rounds: usize) -> Line {
         let account = format!("long{}", round % LONG_ACCOUNTS);
         let start = Instant::now();
         let by_hand = fold(&connection, &format!("account-{account}"));
-        line.floor.push(LONG as f64 / start.elapsed().as_secs_f64());
+        let floor = LONG as f64 / start.elapsed().as_secs_f64();
         let start = Instant::now();
         let loaded = bank.load::<Account>(account).await.expect("it loads");
-        line.annals.push(LONG as f64 / start.elapsed().as_secs_f64());
+        line.add(floor, LONG as f64 / start.elapsed().as_secs_f64());
         assert_eq!(loaded.state.balance, by_hand);
         assert_eq!(loaded.state.movements, LONG);
     }
@@ -130,8 +130,10 @@ pub async fn snapshots(rounds: usize) -> Vec<Line> {
         let mut line = Line::new(name, "commands/s");
         for round in 0..rounds as u64 {
             let short = |n| format!("short{}-{}", round, n % SHORT_ACCOUNTS);
-            line.floor.push(commands(&bare, short).await);
-            line.annals.push(commands(&bank, |n| format!("long{}", n % LONG_ACCOUNTS)).await);
+            line.add(
+                commands(&bare, short).await,
+                commands(&bank, |n| format!("long{}", n % LONG_ACCOUNTS)).await,
+            );
         }
         bank.settled().await;
         lines.push(line);

@@ -6,19 +6,18 @@ mod disk;
 mod floor;
 mod fold;
 mod load;
-mod report;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use annals_bench_report::{Line, Report};
 use annals_core::{EventStore, Query, QueryItem, Read, StreamCatalog, StreamId, Tag};
 use annals_sqlite::SqliteStore;
 use clap::Parser;
 use floor::Floor;
 use futures_util::StreamExt;
 use load::Load;
-use report::{Line, Report};
 
 /// Measures Annals beside the fastest hand-written program for the same work.
 #[derive(Parser)]
@@ -99,8 +98,7 @@ async fn append(args: &Args, report: &mut Report) {
             let name = format!("append {callers} callers x {events_per_append}");
             let mut line = Line::new(name, "events/s");
             for _ in 0..args.rounds {
-                line.floor.push(append_floor(load).await);
-                line.annals.push(append_annals(load).await);
+                line.add(append_floor(load).await, append_annals(load).await);
             }
             report.add(line);
         }
@@ -180,30 +178,30 @@ async fn read(args: &Args, report: &mut Report) {
         .map(|n| Tag::new(format!("branch:{}", n * 50)).expect("the load's tags are valid"))
         .collect();
     if args.wants("scan") {
-        let mut line = Line::new("full scan".into(), "events/s");
+        let mut line = Line::new("full scan", "events/s");
         for _ in 0..args.rounds {
-            line.floor.push(rate(|| floor::scan(&connection).0));
-            line.annals.push(consume(&store, [Read::all()]).await);
+            line.add(rate(|| floor::scan(&connection).0), consume(&store, [Read::all()]).await);
         }
         report.add(line);
     }
     if args.wants("stream") {
-        let mut line = Line::new("stream read (10,000 events)".into(), "events/s");
+        let mut line = Line::new("stream read (10,000 events)", "events/s");
         for _ in 0..args.rounds {
             let read = || (0..20).map(|_| floor::read_stream(&connection, stream.as_str()).0).sum();
-            line.floor.push(rate(read));
+            let floor = rate(read);
             let reads = (0..20).map(|_| Read::stream(stream.clone()));
-            line.annals.push(consume(&store, reads).await);
+            line.add(floor, consume(&store, reads).await);
         }
         report.add(line);
     }
     if args.wants("tag") {
-        let mut line = Line::new("query by tag".into(), "events/s");
+        let mut line = Line::new("query by tag", "events/s");
         for _ in 0..args.rounds {
             let read = || tags.iter().map(|tag| floor::read_tag(&connection, tag.as_str()).0).sum();
-            line.floor.push(rate(read));
+            let floor = rate(read);
             let query = |tag: &Tag| Query::of(QueryItem::new().tag(tag.clone()));
-            line.annals.push(consume(&store, tags.iter().map(|tag| Read::query(query(tag)))).await);
+            let reads = tags.iter().map(|tag| Read::query(query(tag)));
+            line.add(floor, consume(&store, reads).await);
         }
         report.add(line);
     }

@@ -1,5 +1,7 @@
 //! Medians and ratios to Annals, which is always the first contestant.
 
+use annals_bench_report::{median, ratios};
+
 pub struct Line {
     name: String,
     /// Of each contestant, in order, the rate of each round; none where it cannot do it.
@@ -34,16 +36,9 @@ pub fn row(line: &Line) -> String {
             _ if rates.is_empty() => "–".into(),
             0 => format!("{:.0}", median(rates)),
             _ => {
-                let ratios: Vec<f64> = rates.iter().zip(annals).map(|(r, a)| r / a).collect();
-                format!("{:.0} ({:.2})", median(rates), median(&ratios))
+                format!("{:.0} ({:.2})", median(rates), median(&ratios(rates, annals)))
             }
         })
         .collect();
     format!("| {} | {} |", line.name, cells.join(" | "))
-}
-
-fn median(figures: &[f64]) -> f64 {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -1,5 +1,6 @@
 //! Appends of one event each.
 
+use annals_bench_report::{Line, Report};
 use annals_core::{EventStore, ExpectedVersion};
 
 use crate::Args;
@@ -8,7 +9,6 @@ use crate::fact::Fact;
 use crate::grouped::Grouped;
 use crate::naive::Naive;
 use crate::pgbench;
-use crate::report::{Line, Report};
 use crate::server::{Server, open};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,8 @@ pub async fn measure(server: &Server, args: &Args, report: &mut Report) {
             ("two tags, a grouped INSERT", Who::GroupedTagged, Who::AnnalsTagged, None),
         ];
         let mut lines = pairs.map(|(beside, _, _, target)| {
-            Line::new(format!("append, {callers} callers: {beside}"), "events/s", target)
+            let name = format!("append, {callers} callers: {beside}");
+            Line::new(name, "events/s").target(target)
         });
         for round in 0..args.rounds {
             let rates = round_of(server, callers, args.span(), round).await;

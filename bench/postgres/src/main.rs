@@ -10,15 +10,14 @@ mod naive;
 mod peers;
 mod pgbench;
 mod read;
-mod report;
 mod rows;
 mod server;
 
 use std::time::Duration;
 
+use annals_bench_report::Report;
 use clap::Parser;
 use drive::Span;
-use report::Report;
 use server::Server;
 
 /// Measures Annals on PostgreSQL beside hand-written programs and peers on the same server.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use annals_bench_report::{median, ratios};
 use annals_core::EventStore;
 use annals_scratch::Database;
 use tokio::process::Command;
@@ -10,7 +11,6 @@ use tokio::process::Command;
 use crate::Args;
 use crate::drive::{Span, drive};
 use crate::fact::Fact;
-use crate::report::{median, ratios};
 use crate::server::{Server, open};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

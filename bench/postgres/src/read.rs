@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use annals_bench_report::{Line, Report};
 use annals_core::{
     Append, EventStore, ExpectedVersion, Notice, Query, QueryItem, Read, StreamAppend, StreamId,
     Subscribe, Tag,
@@ -12,7 +13,6 @@ use sqlx_core::executor::Executor;
 
 use crate::Args;
 use crate::fact::{Fact, scramble};
-use crate::report::{Line, Report};
 use crate::rows::{self, Seen};
 use crate::server::{Server, connect, open};
 
@@ -38,11 +38,11 @@ pub async fn measure(server: &Server, args: &Args, report: &mut Report) {
     connection.execute("VACUUM (ANALYZE)").await.expect("the tables are analysed");
     connection.execute("CHECKPOINT").await.expect("the checkpoint is made");
     let asked: Vec<String> = (0..TAGS_ASKED.min(tags)).map(|n| tag(n * 7 % tags)).collect();
-    let line = |name: &str| Line::new(name.to_owned(), "events/s", Some(TARGET));
+    let line = |name: &str| Line::new(name, "events/s").target(TARGET);
     let mut stream = line("stream of 10,000 events: a driver's loop");
     let mut all = line("whole log, `Read::all`: a cursor or pages");
     let mut catch_up = line("whole log, a subscription from the start: a cursor or pages");
-    let mut by_tag = Line::new("query by tag: a driver's loop".into(), "events/s", None);
+    let mut by_tag = Line::new("query by tag: a driver's loop", "events/s");
     // The first round fills the caches; it does not count.
     for round in 0..=args.rounds {
         let raw = raw_streams(&mut connection).await;

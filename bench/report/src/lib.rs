@@ -1,11 +1,13 @@
-//! Medians, ratios, targets.
+//! What the benchmarks print: medians of rounds, ratios within each, targets.
 
+/// What was measured, as Markdown.
 #[derive(Default)]
 pub struct Report {
     notes: Vec<String>,
     lines: Vec<Line>,
 }
 
+/// The figures of Annals and of what it is measured beside, round by round.
 pub struct Line {
     name: String,
     unit: &'static str,
@@ -15,8 +17,13 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn new(name: String, unit: &'static str, target: Option<f64>) -> Self {
-        Self { name, unit, target, beside: Vec::new(), annals: Vec::new() }
+    pub fn new(name: impl Into<String>, unit: &'static str) -> Self {
+        Self { name: name.into(), unit, target: None, beside: Vec::new(), annals: Vec::new() }
+    }
+
+    /// The least that the ratio should be.
+    pub fn target(self, target: impl Into<Option<f64>>) -> Self {
+        Self { target: target.into(), ..self }
     }
 
     /// The figures of a round.
@@ -27,11 +34,13 @@ impl Line {
 }
 
 impl Report {
+    /// Says something at once, and once more above the table.
     pub fn note(&mut self, note: String) {
         eprintln!("{note}");
         self.notes.push(note);
     }
 
+    /// Says at once what came out, and puts it into the table.
     pub fn add(&mut self, line: Line) {
         // Somebody who is not installed has no figures.
         if !line.annals.is_empty() {
@@ -40,6 +49,7 @@ impl Report {
         }
     }
 
+    /// To stdout.
     pub fn print(&self) {
         for note in &self.notes {
             println!("{note}");
@@ -66,11 +76,12 @@ fn row(line: &Line) -> String {
     )
 }
 
-/// Each within its round.
+/// Of figures to others, each within its round.
 pub fn ratios(figures: &[f64], to: &[f64]) -> Vec<f64> {
     figures.iter().zip(to).map(|(figure, to)| figure / to).collect()
 }
 
+/// The one in the middle; of an even number the higher of the two, and of none not a number.
 pub fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
