@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use annals::inbox::InboxRunner;
 use annals::{
-    Append, Inbox, Position, Query, QueryItem, ReactError, Reacting, Reactor, StreamId,
-    SubscriberName,
+    Append, Data, EventStore, EventType, ExpectedVersion, Inbox, NewEvent, Position, Query,
+    QueryItem, ReactError, Reacting, Reactor, StreamAppend, StreamId, SubscriberName,
 };
-use annals::{Data, EventStore, EventType, ExpectedVersion, NewEvent, StreamAppend};
 use annals_bench_report::{Line, Report, median};
 use async_trait::async_trait;
 
