@@ -23,6 +23,7 @@ use super::projection::{BoxError, PostgresProjection, PostgresRows};
 use super::tables::Called;
 use crate::connections::{LONG, no_answer};
 use crate::fault::{is_connection_lost, is_of_other_server, sqlstate};
+use crate::foreign::{is_of_failed, unbroken};
 use crate::row::get;
 use crate::sql::Sql;
 
@@ -162,8 +163,20 @@ impl SqlProjector {
         let called = called.await.map_err(of_server)?;
         let mut rows = PostgresRows::new(&mut transaction, &called);
         apply(&*self.projection, &mut rows, &stretch.events, how).await?;
-        transaction.commit().await.map_err(of_server)
+        let committed = transaction.commit().await;
+        committed.map_err(|error| match stretch.events.last() {
+            // Which event it was is not said: the runner goes on with those before the last.
+            Some(last) if is_of_constraint(&error) => {
+                Stumble::For(PoisonEvent::new(last, error).into())
+            }
+            _ => of_server(error),
+        })
     }
+}
+
+/// Whether it is one of a constraint, which may be looked at as late as at the commit.
+fn is_of_constraint(error: &Error) -> bool {
+    sqlstate(error).is_some_and(|code| code.starts_with("23"))
 }
 
 async fn apply(
@@ -174,13 +187,23 @@ async fn apply(
 ) -> Result<(), Stumble> {
     if how == How::Together && events.len() > 1 {
         let applied = projection.apply_all(rows, events).await;
+        let applied = and_unbroken(applied, rows).await;
         return applied.map_err(|error| stumble(error, None));
     }
     for event in events {
         let applied = projection.apply(rows, event).await;
+        let applied = and_unbroken(applied, rows).await;
         applied.map_err(|error| stumble(error, Some(event)))?;
     }
     Ok(())
+}
+
+async fn and_unbroken(
+    applied: Result<(), BoxError>,
+    rows: &mut PostgresRows<'_>,
+) -> Result<(), BoxError> {
+    applied?;
+    unbroken(rows.connection()).await
 }
 
 /// What an error of a projection means.
@@ -191,6 +214,7 @@ fn stumble(error: BoxError, event: Option<&RecordedEvent>) -> Stumble {
             let fault = Fault::because("applying events", error);
             return Stumble::For(ReadSideError::Unavailable(fault).into());
         }
+        None if event.is_none() && is_of_failed(&*error) => return Stumble::OneOfThem,
         None => {}
     }
     match (error.downcast::<PoisonEvent>(), event) {
