@@ -10,19 +10,19 @@ use annals_core::{
 };
 use async_trait::async_trait;
 use sqlx_core::connection::Connection;
-use sqlx_core::error::Error;
+use sqlx_core::error::{DatabaseError, Error};
 use sqlx_postgres::PgConnection;
 use tokio::time::timeout;
 
 use super::PostgresReadSide;
 use super::advance::Advances;
-use super::ask::{fetch, is_meeting, read_side_error};
+use super::ask::{fetch, is_code_of_meeting, is_meeting, read_side_error};
 use super::change::Change;
 use super::checkpoint::fenced;
 use super::projection::{BoxError, PostgresProjection, PostgresRows};
 use super::tables::Called;
 use crate::connections::{LONG, no_answer};
-use crate::fault::{is_connection_lost, is_of_other_server, sqlstate};
+use crate::fault::{code, is_connection_lost, is_of_other_server, sqlstate};
 use crate::foreign::{is_of_failed, unbroken};
 use crate::row::get;
 use crate::sql::Sql;
@@ -231,21 +231,27 @@ pub(crate) fn of_moment(error: &(dyn StdError + Send + Sync + 'static)) -> Optio
         if let Some(error) = error.downcast_ref::<Error>() {
             return of_moment_in_sql(error);
         }
+        // An error that wraps another one transparently has only the other's source.
+        if let Some(error) = error.downcast_ref::<Box<dyn DatabaseError>>() {
+            return of_moment_at_server(code(&**error)?);
+        }
         next = error.source();
     }
     None
 }
 
 fn of_moment_in_sql(error: &Error) -> Option<bool> {
-    if is_meeting(error) {
-        return Some(true);
-    }
-    let is_of_server = |code: &str| ["53", "57", "58"].iter().any(|class| code.starts_with(class));
     let is_unavailable = is_connection_lost(error)
         || is_of_other_server(error)
-        || sqlstate(error).is_some_and(is_of_server)
         || matches!(error, Error::PoolClosed | Error::PoolTimedOut | Error::WorkerCrashed);
-    is_unavailable.then_some(false)
+    sqlstate(error).and_then(of_moment_at_server).or(is_unavailable.then_some(false))
+}
+
+fn of_moment_at_server(code: &str) -> Option<bool> {
+    if is_code_of_meeting(code) {
+        return Some(true);
+    }
+    ["53", "57", "58"].iter().any(|class| code.starts_with(class)).then_some(false)
 }
 
 fn of_server(error: Error) -> Stumble {

@@ -32,6 +32,15 @@ struct Balances {
     failing: Arc<AtomicU64>,
 }
 
+/// An error of the application's own.
+#[derive(Debug, thiserror::Error)]
+enum Own {
+    #[error("the table cannot be written")]
+    Wrapped(#[source] sqlx_core::Error),
+    #[error(transparent)]
+    Transparent(sqlx_core::Error),
+}
+
 impl Balances {
     fn new(version: u32, factor: i64) -> Self {
         let name = SubscriberName::from_static("balances");
@@ -71,9 +80,12 @@ impl PostgresProjection for Balances {
             .bind(amount * self.factor)
             .execute(rows.connection())
             .await?;
-        if self.failing.load(Ordering::Relaxed) == 1 {
-            let end = "SELECT pg_terminate_backend(pg_backend_pid())";
-            query(end).execute(rows.connection()).await?;
+        let end = query("SELECT pg_terminate_backend(pg_backend_pid())");
+        match self.failing.load(Ordering::Relaxed) {
+            1 => drop(end.execute(rows.connection()).await?),
+            2 => drop(end.execute(rows.connection()).await.map_err(Own::Wrapped)?),
+            3 => drop(end.execute(rows.connection()).await.map_err(Own::Transparent)?),
+            _ => {}
         }
         Ok(())
     }
@@ -205,10 +217,13 @@ async fn rows_and_checkpoint_stay_equal_when_the_connection_dies() {
     let lease = bank.claim(&projector, generation).await;
     let stretch = bank.stretch(lease, 10).await;
 
-    balances.failing.store(1, Ordering::Relaxed);
-    let died = projector.project(&stretch).await.unwrap_err();
-    assert!(matches!(died, ProjectError::ReadSide(ReadSideError::Unavailable(_))), "{died:?}");
-    assert_eq!(bank.balances().await, []);
+    // Also when the projection has it in an error of its own.
+    for how in [1, 2, 3] {
+        balances.failing.store(how, Ordering::Relaxed);
+        let died = projector.project(&stretch).await.unwrap_err();
+        assert!(matches!(died, ProjectError::ReadSide(ReadSideError::Unavailable(_))), "{died:?}");
+        assert_eq!(bank.balances().await, []);
+    }
     assert_eq!(bank.claim(&projector, generation).await.position, Position::START);
 
     balances.failing.store(0, Ordering::Relaxed);
