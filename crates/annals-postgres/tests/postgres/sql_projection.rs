@@ -80,14 +80,17 @@ impl PostgresProjection for Balances {
             .bind(amount * self.factor)
             .execute(rows.connection())
             .await?;
-        let end = query("SELECT pg_terminate_backend(pg_backend_pid())");
-        match self.failing.load(Ordering::Relaxed) {
-            1 => drop(end.execute(rows.connection()).await?),
-            2 => drop(end.execute(rows.connection()).await.map_err(Own::Wrapped)?),
-            3 => drop(end.execute(rows.connection()).await.map_err(Own::Transparent)?),
-            _ => {}
+        let failing = self.failing.load(Ordering::Relaxed);
+        if failing == 0 {
+            return Ok(());
         }
-        Ok(())
+        let end = query("SELECT pg_terminate_backend(pg_backend_pid())");
+        let ended = end.execute(rows.connection()).await.expect_err("the session is gone");
+        Err(match failing {
+            1 => ended.into(),
+            2 => Own::Wrapped(ended).into(),
+            _ => Own::Transparent(ended).into(),
+        })
     }
 }
 
