@@ -12,10 +12,11 @@ use sqlx_postgres::{PgConnection, Postgres};
 
 use crate::fault::sqlstate;
 use crate::read_side::projection::BoxError;
+use crate::read_side::projector::of_moment;
 
 /// How the application's code left a transaction that cannot be committed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
+enum Broken {
     #[error(
         "it passed over an error of the server, after which nothing of the transaction can stay; \
          have it return the error, or use ON CONFLICT or a savepoint where one is expected"
@@ -32,8 +33,30 @@ pub(crate) async fn caught(
     Panicked::catch_in(run).await.unwrap_or_else(|panicked| Err(panicked.into()))
 }
 
-/// Makes sure that a transaction which has written something can still be committed.
-pub(crate) async fn unbroken(connection: &mut PgConnection) -> Result<(), BoxError> {
+/// What came of code of the application in a transaction that has written something, once the
+/// server has said that it can still be committed. Where the code failed, its error may not show
+/// that the session is gone, or that the transaction is.
+pub(crate) async fn checked(
+    ran: Result<(), BoxError>,
+    connection: &mut PgConnection,
+) -> Result<(), BoxError> {
+    match (ran, unbroken(connection).await) {
+        (Ok(()), unbroken) => unbroken,
+        (Err(_), Err(broken)) if is_of_ended(&*broken) => Err(broken),
+        (Err(error), Err(gone)) => match (of_moment(&*error), of_moment(&*gone)) {
+            (None, Some(_)) => Err(gone),
+            _ => Err(error),
+        },
+        (Err(error), Ok(())) => Err(error),
+    }
+}
+
+/// Whether code of the application has ended the transaction.
+pub(crate) fn is_of_ended(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(Broken::Ended))
+}
+
+async fn unbroken(connection: &mut PgConnection) -> Result<(), BoxError> {
     let is_open = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL";
     match query_scalar::<Postgres, bool>(is_open).fetch_one(connection).await {
         Ok(true) => Ok(()),

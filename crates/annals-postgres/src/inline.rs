@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use sqlx_postgres::PgConnection;
 
 use crate::PostgresReadSide;
-use crate::foreign::{caught, unbroken};
+use crate::foreign::{caught, checked};
 use crate::read_side::projection::{BoxError, PostgresProjection};
 
 pub(crate) use append::Part;
@@ -117,10 +117,8 @@ impl Inline {
         match &self.0 {
             Kind::Projection(applier) => applier.apply(connection, None, events).await,
             Kind::Reactor(reactor) => {
-                for event in events {
-                    caught(reactor.react(connection, event)).await.map_err(Stop::of)?;
-                }
-                unbroken(connection).await.map_err(Stop::of)
+                let reacted = caught(reactor.react_to_all(connection, events)).await;
+                checked(reacted, connection).await.map_err(Stop::of)
             }
         }
     }
@@ -151,6 +149,19 @@ pub trait PostgresReactor: Send + Sync + fmt::Debug + 'static {
         connection: &mut PgConnection,
         event: &RecordedEvent,
     ) -> Result<(), BoxError>;
+}
+
+impl dyn PostgresReactor {
+    async fn react_to_all(
+        &self,
+        connection: &mut PgConnection,
+        events: &[RecordedEvent],
+    ) -> Result<(), BoxError> {
+        for event in events {
+            self.react(connection, event).await?;
+        }
+        Ok(())
+    }
 }
 
 /// All that runs in the appends of a store.

@@ -15,7 +15,7 @@ use sqlx_postgres::{PgConnection, PgRow, Postgres};
 
 use crate::PostgresReadSide;
 use crate::fault::sqlstate;
-use crate::foreign::{Broken, caught, unbroken};
+use crate::foreign::{caught, checked, is_of_ended};
 use crate::read_side::advance::stored;
 use crate::read_side::projection::{BoxError, PostgresProjection, PostgresRows};
 use crate::read_side::projector::of_moment;
@@ -39,7 +39,7 @@ impl Stop {
     pub(super) fn of(error: BoxError) -> Self {
         match of_moment(&*error) {
             Some(at_once) => Self::Moment { error, at_once },
-            None if matches!(error.downcast_ref(), Some(Broken::Ended)) => Self::Ended(error),
+            None if is_of_ended(&*error) => Self::Ended(error),
             None => Self::Veto(error),
         }
     }
@@ -128,8 +128,8 @@ impl Applier {
                 let called = self.called_now(connection, generation).await;
                 let called = called.map_err(Stop::of_server)?;
                 let mut rows = PostgresRows::new(connection, &called);
-                caught(projection.apply_all(&mut rows, events)).await.map_err(Stop::of)?;
-                unbroken(connection).await.map_err(Stop::of)
+                let applied = caught(projection.apply_all(&mut rows, events)).await;
+                checked(applied, connection).await.map_err(Stop::of)
             }
         }
     }

@@ -23,7 +23,7 @@ use super::projection::{BoxError, PostgresProjection, PostgresRows};
 use super::tables::Called;
 use crate::connections::{LONG, no_answer};
 use crate::fault::{code, is_connection_lost, is_of_other_server, sqlstate};
-use crate::foreign::{is_of_failed, unbroken};
+use crate::foreign::{checked, is_of_failed};
 use crate::row::get;
 use crate::sql::Sql;
 
@@ -187,23 +187,15 @@ async fn apply(
 ) -> Result<(), Stumble> {
     if how == How::Together && events.len() > 1 {
         let applied = projection.apply_all(rows, events).await;
-        let applied = and_unbroken(applied, rows).await;
+        let applied = checked(applied, rows.connection()).await;
         return applied.map_err(|error| stumble(error, None));
     }
     for event in events {
         let applied = projection.apply(rows, event).await;
-        let applied = and_unbroken(applied, rows).await;
+        let applied = checked(applied, rows.connection()).await;
         applied.map_err(|error| stumble(error, Some(event)))?;
     }
     Ok(())
-}
-
-async fn and_unbroken(
-    applied: Result<(), BoxError>,
-    rows: &mut PostgresRows<'_>,
-) -> Result<(), BoxError> {
-    applied?;
-    unbroken(rows.connection()).await
 }
 
 /// What an error of a projection means.

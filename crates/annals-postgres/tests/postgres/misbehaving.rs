@@ -44,6 +44,10 @@ async fn obey(connection: &mut PgConnection, event: &RecordedEvent) -> Result<()
         }
         b"\"commit\"" => end(connection, "COMMIT").await?,
         b"\"roll back\"" => end(connection, "ROLLBACK").await?,
+        b"\"commit, and refuse\"" => {
+            end(connection, "COMMIT").await?;
+            return Err("it is done".into());
+        }
         _ => {}
     }
     Ok(())
@@ -256,7 +260,7 @@ async fn what_ends_the_transaction_leaves_the_outcome_unknown() {
             false => Inline::projection(&world.read_side, Obedient::new()),
         };
         let store = world.open(inline).await.unwrap();
-        for how in ["commit", "roll back"] {
+        for how in ["commit", "roll back", "commit, and refuse"] {
             let mut transaction = world.connection.begin().await.unwrap();
             for error in [
                 store.append(told(how)).await.unwrap_err(),
