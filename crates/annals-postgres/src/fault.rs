@@ -168,9 +168,13 @@ fn is_damage(error: &Error) -> bool {
 
 pub(crate) fn sqlstate(error: &Error) -> Option<&str> {
     match error {
-        Error::Database(error) => postgres(error.as_ref()).map(PgDatabaseError::code),
+        Error::Database(error) => code(error.as_ref()),
         _ => None,
     }
+}
+
+pub(crate) fn code(error: &dyn DatabaseError) -> Option<&str> {
+    postgres(error).map(PgDatabaseError::code)
 }
 
 fn postgres(error: &dyn DatabaseError) -> Option<&PgDatabaseError> {

@@ -11,13 +11,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use annals_core::{
-    Append, AppendError, Query, Receipt, RecordedEvent, RowFold, StreamAppend, SubscriberName,
-    Tags, Version,
+    Append, AppendError, Fault, Query, Receipt, RecordedEvent, RowFold, StreamAppend,
+    SubscriberName, Tags, Version,
 };
 use async_trait::async_trait;
 use sqlx_postgres::PgConnection;
 
 use crate::PostgresReadSide;
+use crate::foreign::{caught, checked};
 use crate::read_side::projection::{BoxError, PostgresProjection};
 
 pub(crate) use append::Part;
@@ -31,8 +32,9 @@ use apply::{Applier, Stop};
 /// It runs after the events are written and before they are committed, in
 /// [`append`](annals_core::EventStore::append) as well as in
 /// [`append_in`](crate::PostgresStore::append_in), and not when an append is a repeat. When it
-/// fails the append is [`Vetoed`](AppendError::Vetoed), and nothing of it stays; the application's
-/// own transaction goes on.
+/// fails or panics the append is [`Vetoed`](AppendError::Vetoed), and nothing of it stays; the
+/// application's own transaction goes on. So it is when it passes over an error of the server,
+/// after which nothing of a transaction can stay.
 ///
 /// What it costs: appends are not grouped any more, each has a transaction and some round trips
 /// of its own, and readers wait for it longer. Appends that change the same row wait for each
@@ -115,10 +117,8 @@ impl Inline {
         match &self.0 {
             Kind::Projection(applier) => applier.apply(connection, None, events).await,
             Kind::Reactor(reactor) => {
-                for event in events {
-                    reactor.react(connection, event).await.map_err(Stop::of)?;
-                }
-                Ok(())
+                let reacted = caught(reactor.react_to_all(connection, events)).await;
+                checked(reacted, connection).await.map_err(Stop::of)
             }
         }
     }
@@ -137,7 +137,7 @@ pub trait PostgresReactor: Send + Sync + fmt::Debug + 'static {
     fn query(&self) -> Query;
 
     /// Reacts to an event that was just written on this connection, and is not committed. To end
-    /// the transaction is not its business.
+    /// the transaction is not its business: then nobody knows what became of the append.
     ///
     /// An error of the server should be returned as it is: one for which only the moment is wrong
     /// (a deadlock, a lost connection) is no veto, and the append is tried again.
@@ -149,6 +149,19 @@ pub trait PostgresReactor: Send + Sync + fmt::Debug + 'static {
         connection: &mut PgConnection,
         event: &RecordedEvent,
     ) -> Result<(), BoxError>;
+}
+
+impl dyn PostgresReactor {
+    async fn react_to_all(
+        &self,
+        connection: &mut PgConnection,
+        events: &[RecordedEvent],
+    ) -> Result<(), BoxError> {
+        for event in events {
+            self.react(connection, event).await?;
+        }
+        Ok(())
+    }
 }
 
 /// All that runs in the appends of a store.
@@ -253,9 +266,11 @@ fn as_recorded(
 fn refusal((by, stop): (SubscriberName, Stop)) -> AppendError {
     match stop {
         Stop::Veto(source) => AppendError::Vetoed { by, source },
-        Stop::Moment { error, .. } => {
-            let doing = format!("running {by} in the append's transaction");
-            AppendError::Unavailable(annals_core::Fault::because(doing, error))
-        }
+        Stop::Moment { error, .. } => AppendError::Unavailable(running(&by, error)),
+        Stop::Ended(error) => AppendError::Indeterminate(running(&by, error)),
     }
+}
+
+fn running(by: &SubscriberName, error: BoxError) -> Fault {
+    Fault::because(format!("running {by} in the append's transaction"), error)
 }

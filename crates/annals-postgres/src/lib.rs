@@ -15,6 +15,7 @@ mod check;
 mod connections;
 mod doctor;
 mod fault;
+mod foreign;
 mod group;
 mod inline;
 mod keys;

@@ -130,11 +130,13 @@ impl Options {
 mod tests {
     use annals_core::{
         AppendError, Data, EventId, EventStoreExt, EventType, ExpectedVersion, Fingerprint,
-        NewEvent, Snapshot, SnapshotError, SnapshotStore, StreamId, Timestamp, Version,
+        NewEvent, Query, RecordedEvent, Snapshot, SnapshotError, SnapshotStore, StreamId,
+        SubscriberName, Timestamp, Version,
     };
-    use rusqlite::StatementStatus;
+    use rusqlite::{Connection, StatementStatus};
 
     use super::*;
+    use crate::{Inline, SqliteReactor};
 
     /// A full file is no reason to stop: what fits is stored, what does not is refused.
     #[tokio::test]
@@ -169,6 +171,56 @@ mod tests {
         append(10).await.unwrap();
         store.save_snapshot(snapshot(10)).await.unwrap();
         assert_eq!(store.version_of(StreamId::from_static("a-1")).await.unwrap().get(), 2);
+    }
+
+    /// When it is full while something that runs inline writes, SQLite ends the transaction by itself.
+    #[tokio::test]
+    async fn a_disk_that_is_full_for_what_runs_inline_refuses_the_append_and_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("annals.db");
+        let options = Options::new().inline(Inline::reactor(Hoarder("hoarder".parse().unwrap())));
+        let mut writer = connect(&path, Role::Writer, options.patience()).unwrap();
+        EVENTS.migrate(&mut writer).unwrap();
+        writer.execute_batch("CREATE TABLE hoard (bytes BLOB)").unwrap();
+        writer.pragma_update(None, "max_page_count", 60).unwrap();
+        let reader = connect(&path, Role::Reader, options.patience()).unwrap();
+        let store = SqliteStore::start(options, writer, vec![reader]).unwrap();
+        let append = |bytes: usize| {
+            let filled =
+                NewEvent::new(EventType::from_static("Filled"), Data::json(bytes.to_string()));
+            store.append_to(StreamId::from_static("a-1"), ExpectedVersion::Any, [filled])
+        };
+        append(10).await.unwrap();
+        for _ in 0..2 {
+            let error = append(1_000_000).await.unwrap_err();
+            assert!(matches!(error, AppendError::Unavailable(_)), "{error:?}");
+        }
+        append(10).await.unwrap();
+        assert_eq!(store.version_of(StreamId::from_static("a-1")).await.unwrap().get(), 2);
+    }
+
+    /// Stores as many bytes as an event says.
+    #[derive(Debug)]
+    struct Hoarder(SubscriberName);
+
+    impl SqliteReactor for Hoarder {
+        fn name(&self) -> &SubscriberName {
+            &self.0
+        }
+
+        fn query(&self) -> Query {
+            Query::all()
+        }
+
+        fn react(
+            &self,
+            transaction: &Connection,
+            event: &RecordedEvent,
+        ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            let bytes: i64 = std::str::from_utf8(&event.data.bytes)?.parse()?;
+            transaction.execute("INSERT INTO hoard VALUES (zeroblob(?1))", [bytes])?;
+            Ok(())
+        }
     }
 
     /// SQLite silently prepares a statement again when it suspects that the values bound would

@@ -179,7 +179,7 @@ fn check_conditions(
     Ok(Ok(newest))
 }
 
-fn is_any_stored(connection: &Connection, append: &Append) -> rusqlite::Result<bool> {
+pub(crate) fn is_any_stored(connection: &Connection, append: &Append) -> rusqlite::Result<bool> {
     let mut statement = connection.prepare_cached("SELECT 1 FROM annals_events WHERE id = ?1")?;
     for event in append.events() {
         if statement.exists([event.id.as_bytes()])? {

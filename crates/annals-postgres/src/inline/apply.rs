@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use annals_core::{
-    Fault, Generation, Query, RecordedEvent, RowChange, RowFold, RowKey, SubscriberName,
+    Fault, Generation, Panicked, PoisonEvent, Query, RecordedEvent, RowChange, RowFold, RowKey,
+    SubscriberName,
 };
 use bytes::Bytes;
 use sqlx_core::error::Error;
@@ -14,6 +15,7 @@ use sqlx_postgres::{PgConnection, PgRow, Postgres};
 
 use crate::PostgresReadSide;
 use crate::fault::sqlstate;
+use crate::foreign::{caught, checked, is_of_ended};
 use crate::read_side::advance::stored;
 use crate::read_side::projection::{BoxError, PostgresProjection, PostgresRows};
 use crate::read_side::projector::of_moment;
@@ -28,6 +30,8 @@ pub(super) enum Stop {
     Veto(BoxError),
     /// Only the moment is wrong; perhaps it is right at once.
     Moment { error: BoxError, at_once: bool },
+    /// The transaction was ended, and nobody knows how.
+    Ended(BoxError),
 }
 
 impl Stop {
@@ -35,6 +39,7 @@ impl Stop {
     pub(super) fn of(error: BoxError) -> Self {
         match of_moment(&*error) {
             Some(at_once) => Self::Moment { error, at_once },
+            None if is_of_ended(&*error) => Self::Ended(error),
             None => Self::Veto(error),
         }
     }
@@ -123,7 +128,8 @@ impl Applier {
                 let called = self.called_now(connection, generation).await;
                 let called = called.map_err(Stop::of_server)?;
                 let mut rows = PostgresRows::new(connection, &called);
-                projection.apply_all(&mut rows, events).await.map_err(Stop::of)
+                let applied = caught(projection.apply_all(&mut rows, events)).await;
+                checked(applied, connection).await.map_err(Stop::of)
             }
         }
     }
@@ -159,15 +165,14 @@ impl Applier {
     ) -> Result<(), Stop> {
         let mut keys = BTreeSet::new();
         for event in events {
-            keys.extend(fold.keys(event).map_err(|poison| Stop::Veto(poison.into()))?);
+            keys.extend(folded(|| fold.keys(event))?);
         }
         let present = |key: &RowKey| RowChange { key: key.clone(), value: None };
         keys.iter().try_for_each(|key| self.check(&present(key)))?;
         let locked = self.lock(connection, generation, &keys).await.map_err(Stop::of_server)?;
         let mut rows = locked.rows.clone();
         for event in events {
-            let folded = fold.fold(event, &mut rows, &|_| true);
-            folded.map_err(|poison| Stop::Veto(poison.into()))?;
+            folded(|| fold.fold(event, &mut rows, &|_| true))?;
         }
         let changes: Vec<_> = keys
             .into_iter()
@@ -248,6 +253,12 @@ impl Applier {
     fn statement(&self, template: &str) -> sqlx_core::sql_str::AssertSqlSafe<String> {
         self.read_side.schema().statement(template)
     }
+}
+
+/// What a fold says, which is the application's code.
+fn folded<T>(fold: impl FnOnce() -> Result<T, PoisonEvent>) -> Result<T, Stop> {
+    let folded = Panicked::catch(fold).map_err(|panicked| Stop::Veto(panicked.into()))?;
+    folded.map_err(|poison| Stop::Veto(poison.into()))
 }
 
 /// Rows that nobody else changes before the transaction ends.

@@ -84,7 +84,7 @@ pub enum InlineError {
 impl From<Stop> for InlineError {
     fn from(stop: Stop) -> Self {
         match stop {
-            Stop::Veto(error) => Self::Apply(error),
+            Stop::Veto(error) | Stop::Ended(error) => Self::Apply(error),
             Stop::Moment { error, .. } => match error.downcast::<Error>() {
                 Ok(error) => Self::Sql(*error),
                 Err(error) => Self::Apply(error),

@@ -8,9 +8,10 @@ use sqlx_core::error::Error;
 use sqlx_core::query_as::query_as;
 use sqlx_core::query_scalar::query_scalar;
 use sqlx_postgres::Postgres;
+use tokio::time::timeout;
 
 use crate::append::Outcome;
-use crate::connections::Connections;
+use crate::connections::{Connections, no_answer};
 use crate::fault::chain;
 use crate::number::stored_position;
 use crate::schema::SchemaName;
@@ -84,6 +85,12 @@ impl Ahead {
 
     /// Makes the partitions that are due. Whether the log is partitioned.
     pub(crate) async fn extend(&self) -> Result<bool, Error> {
+        let limit = self.connections.limit();
+        let extended = timeout(limit, self.extend_by_one_connection()).await;
+        extended.unwrap_or_else(|_| Err(no_answer(limit)))
+    }
+
+    async fn extend_by_one_connection(&self) -> Result<bool, Error> {
         let mut connection = self.connections.take().await?;
         // A log that was never partitioned does not have the function.
         let exists = "SELECT to_regprocedure('{schema}.extend_partitions()') IS NOT NULL";

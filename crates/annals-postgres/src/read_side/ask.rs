@@ -68,7 +68,11 @@ pub(crate) async fn fetch(
 
 /// Whether a transaction was ended because of others, and may succeed at once.
 pub(crate) fn is_meeting(error: &Error) -> bool {
-    matches!(sqlstate(error), Some("40001" | "40P01" | "55P03"))
+    sqlstate(error).is_some_and(is_code_of_meeting)
+}
+
+pub(crate) fn is_code_of_meeting(code: &str) -> bool {
+    matches!(code, "40001" | "40P01" | "55P03")
 }
 
 pub(crate) fn read_side_error(doing: &'static str, error: Error) -> ReadSideError {

@@ -85,6 +85,8 @@ pub trait PostgresProjection: Send + Sync + fmt::Debug + 'static {
     /// Applies an event. What has been done is rolled back when it fails; an error of the server
     /// should be returned as it is, since one for which only the moment is wrong (a deadlock, a
     /// lost connection) is tried again, and every other one says that the event cannot be applied.
+    /// One that is passed over says so too: nothing of a transaction stays in which a statement
+    /// has failed.
     ///
     /// # Errors
     /// When the event cannot be applied.

@@ -10,19 +10,20 @@ use annals_core::{
 };
 use async_trait::async_trait;
 use sqlx_core::connection::Connection;
-use sqlx_core::error::Error;
+use sqlx_core::error::{DatabaseError, Error};
 use sqlx_postgres::PgConnection;
 use tokio::time::timeout;
 
 use super::PostgresReadSide;
 use super::advance::Advances;
-use super::ask::{fetch, is_meeting, read_side_error};
+use super::ask::{fetch, is_code_of_meeting, is_meeting, read_side_error};
 use super::change::Change;
 use super::checkpoint::fenced;
 use super::projection::{BoxError, PostgresProjection, PostgresRows};
 use super::tables::Called;
 use crate::connections::{LONG, no_answer};
-use crate::fault::{is_connection_lost, is_of_other_server, sqlstate};
+use crate::fault::{code, is_connection_lost, is_of_other_server, sqlstate};
+use crate::foreign::{checked, is_of_failed};
 use crate::row::get;
 use crate::sql::Sql;
 
@@ -162,8 +163,20 @@ impl SqlProjector {
         let called = called.await.map_err(of_server)?;
         let mut rows = PostgresRows::new(&mut transaction, &called);
         apply(&*self.projection, &mut rows, &stretch.events, how).await?;
-        transaction.commit().await.map_err(of_server)
+        let committed = transaction.commit().await;
+        committed.map_err(|error| match stretch.events.last() {
+            // Which event it was is not said: the runner goes on with those before the last.
+            Some(last) if is_of_constraint(&error) => {
+                Stumble::For(PoisonEvent::new(last, error).into())
+            }
+            _ => of_server(error),
+        })
     }
+}
+
+/// Whether it is one of a constraint, which may be looked at as late as at the commit.
+fn is_of_constraint(error: &Error) -> bool {
+    sqlstate(error).is_some_and(|code| code.starts_with("23"))
 }
 
 async fn apply(
@@ -174,10 +187,12 @@ async fn apply(
 ) -> Result<(), Stumble> {
     if how == How::Together && events.len() > 1 {
         let applied = projection.apply_all(rows, events).await;
+        let applied = checked(applied, rows.connection()).await;
         return applied.map_err(|error| stumble(error, None));
     }
     for event in events {
         let applied = projection.apply(rows, event).await;
+        let applied = checked(applied, rows.connection()).await;
         applied.map_err(|error| stumble(error, Some(event)))?;
     }
     Ok(())
@@ -191,6 +206,7 @@ fn stumble(error: BoxError, event: Option<&RecordedEvent>) -> Stumble {
             let fault = Fault::because("applying events", error);
             return Stumble::For(ReadSideError::Unavailable(fault).into());
         }
+        None if event.is_none() && is_of_failed(&*error) => return Stumble::OneOfThem,
         None => {}
     }
     match (error.downcast::<PoisonEvent>(), event) {
@@ -207,21 +223,27 @@ pub(crate) fn of_moment(error: &(dyn StdError + Send + Sync + 'static)) -> Optio
         if let Some(error) = error.downcast_ref::<Error>() {
             return of_moment_in_sql(error);
         }
+        // An error that wraps another one transparently has only the other's source.
+        if let Some(error) = error.downcast_ref::<Box<dyn DatabaseError>>() {
+            return of_moment_at_server(code(&**error)?);
+        }
         next = error.source();
     }
     None
 }
 
 fn of_moment_in_sql(error: &Error) -> Option<bool> {
-    if is_meeting(error) {
-        return Some(true);
-    }
-    let is_of_server = |code: &str| ["53", "57", "58"].iter().any(|class| code.starts_with(class));
     let is_unavailable = is_connection_lost(error)
         || is_of_other_server(error)
-        || sqlstate(error).is_some_and(is_of_server)
         || matches!(error, Error::PoolClosed | Error::PoolTimedOut | Error::WorkerCrashed);
-    is_unavailable.then_some(false)
+    sqlstate(error).and_then(of_moment_at_server).or(is_unavailable.then_some(false))
+}
+
+fn of_moment_at_server(code: &str) -> Option<bool> {
+    if is_code_of_meeting(code) {
+        return Some(true);
+    }
+    ["53", "57", "58"].iter().any(|class| code.starts_with(class)).then_some(false)
 }
 
 fn of_server(error: Error) -> Stumble {

@@ -6,6 +6,7 @@ mod doctor;
 mod holding;
 mod hostile;
 mod inline;
+mod misbehaving;
 mod opening;
 mod partitioned;
 mod patience;

@@ -7,7 +7,7 @@ use annals_core::{
     Append, AppendError, Data, EventStore, EventStoreExt, EventType, ExpectedVersion, NewEvent,
     Notice, Read, ReadError, StreamId, Subscribe, Subscription,
 };
-use annals_postgres::PostgresStore;
+use annals_postgres::{PartitionError, PostgresStore};
 use annals_scratch::Database;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -126,10 +126,13 @@ async fn whoever_asks_a_silent_server_is_told_in_time() {
     world.lose();
 
     let begun = Instant::now();
-    let (appended, read) =
-        timeout(DEADLINE, async { tokio::join!(world.store.append(append()), world.store.head()) })
-            .await
-            .expect("they are answered");
+    let store = &world.store;
+    let (appended, read, extended) = timeout(DEADLINE, async {
+        tokio::join!(store.append(append()), store.head(), store.extend_partitions())
+    })
+    .await
+    .expect("they are answered");
+    assert!(matches!(extended, Err(PartitionError::Sql(_))), "{extended:?}");
     assert!(matches!(appended, Err(AppendError::Indeterminate(_))), "{appended:?}");
     assert!(matches!(read, Err(ReadError::Unavailable(_))), "{read:?}");
     assert!(begun.elapsed() < IN_TIME, "{:?}", begun.elapsed());

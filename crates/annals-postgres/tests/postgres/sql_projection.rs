@@ -32,6 +32,15 @@ struct Balances {
     failing: Arc<AtomicU64>,
 }
 
+/// An error of the application's own.
+#[derive(Debug, thiserror::Error)]
+enum Own {
+    #[error("the table cannot be written")]
+    Wrapped(#[source] sqlx_core::Error),
+    #[error(transparent)]
+    Transparent(sqlx_core::Error),
+}
+
 impl Balances {
     fn new(version: u32, factor: i64) -> Self {
         let name = SubscriberName::from_static("balances");
@@ -71,11 +80,18 @@ impl PostgresProjection for Balances {
             .bind(amount * self.factor)
             .execute(rows.connection())
             .await?;
-        if self.failing.load(Ordering::Relaxed) == 1 {
-            let end = "SELECT pg_terminate_backend(pg_backend_pid())";
-            query(end).execute(rows.connection()).await?;
+        let failing = self.failing.load(Ordering::Relaxed);
+        if failing == 0 {
+            return Ok(());
         }
-        Ok(())
+        let end = query("SELECT pg_terminate_backend(pg_backend_pid())");
+        let ended = end.execute(rows.connection()).await.expect_err("the session is gone");
+        Err(match failing {
+            1 => ended.into(),
+            2 => Own::Wrapped(ended).into(),
+            3 => Own::Transparent(ended).into(),
+            _ => "the table cannot be written".into(),
+        })
     }
 }
 
@@ -205,10 +221,13 @@ async fn rows_and_checkpoint_stay_equal_when_the_connection_dies() {
     let lease = bank.claim(&projector, generation).await;
     let stretch = bank.stretch(lease, 10).await;
 
-    balances.failing.store(1, Ordering::Relaxed);
-    let died = projector.project(&stretch).await.unwrap_err();
-    assert!(matches!(died, ProjectError::ReadSide(ReadSideError::Unavailable(_))), "{died:?}");
-    assert_eq!(bank.balances().await, []);
+    // Also when the projection has it in an error of its own, or says nothing of it.
+    for how in [1, 2, 3, 4] {
+        balances.failing.store(how, Ordering::Relaxed);
+        let died = projector.project(&stretch).await.unwrap_err();
+        assert!(matches!(died, ProjectError::ReadSide(ReadSideError::Unavailable(_))), "{died:?}");
+        assert_eq!(bank.balances().await, []);
+    }
     assert_eq!(bank.claim(&projector, generation).await.position, Position::START);
 
     balances.failing.store(0, Ordering::Relaxed);
@@ -299,6 +318,84 @@ async fn a_batch_that_fails_is_applied_one_by_one() {
     stretch.events.remove(1);
     projector.project(&stretch).await.unwrap();
     assert_eq!(bank.balances().await, [("all".to_owned(), 3)]);
+}
+
+/// One that passes over an error of the server, after which a commit is answered as if it were one;
+/// and one that breaks what is looked at only then.
+#[derive(Debug)]
+struct Careless(Balances);
+
+#[async_trait]
+impl PostgresProjection for Careless {
+    fn name(&self) -> &SubscriberName {
+        &self.0.name
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn query(&self) -> Query {
+        Query::all()
+    }
+    fn tables(&self) -> Vec<ProjectionTable> {
+        let create = "CREATE TABLE {balances} (account text NOT NULL, amount bigint NOT NULL UNIQUE
+                          DEFERRABLE INITIALLY DEFERRED)";
+        vec![ProjectionTable::new("balances", create)]
+    }
+    async fn apply(
+        &self,
+        rows: &mut PostgresRows<'_>,
+        event: &RecordedEvent,
+    ) -> Result<(), BoxError> {
+        let insert = rows.sql("INSERT INTO {balances} VALUES ($1, nullif($2::bigint, 0))");
+        let amount = std::str::from_utf8(&event.data.bytes)?.parse::<i64>()?;
+        let insert = query(insert).bind(event.stream.to_string()).bind(amount);
+        let inserted = insert.execute(rows.connection()).await;
+        if amount == 0 { Ok(()) } else { Ok(inserted.map(drop)?) }
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_poison_whose_error_was_passed_over() {
+    let bank = Bank::new().await;
+    for amount in ["1", "0", "2"] {
+        bank.pay(1, amount).await;
+    }
+    let projector = bank.read_side.projection(Careless(Balances::new(1, 1)));
+    let generation = bank.enrol(&projector).await;
+    let mut stretch = bank.stretch(bank.claim(&projector, generation).await, 10).await;
+    let error = projector.project(&stretch).await.unwrap_err();
+    let ProjectError::Poison(poison) = error else { panic!("{error:?}") };
+    assert_eq!(poison.event, stretch.events[1].id);
+    assert_eq!(bank.balances().await, [], "nothing was written");
+    stretch.events.remove(1);
+    projector.project(&stretch).await.unwrap();
+    assert_eq!(bank.balances().await, [row(1, 1), row(1, 2)]);
+}
+
+/// The runner has what is before an event that is named applied by itself: so it comes to the one.
+#[tokio::test]
+async fn an_event_is_poison_that_the_commit_refuses() {
+    let bank = Bank::new().await;
+    for amount in ["1", "2", "2", "3"] {
+        bank.pay(1, amount).await;
+    }
+    let projector = bank.read_side.projection(Careless(Balances::new(1, 1)));
+    let generation = bank.enrol(&projector).await;
+    let refused = async |stretch: &Stretch| {
+        let error = projector.project(stretch).await.unwrap_err();
+        let ProjectError::Poison(poison) = error else { panic!("{error:?}") };
+        poison.position
+    };
+    let mut stretch = bank.stretch(bank.claim(&projector, generation).await, 10).await;
+    while stretch.events.len() > 2 {
+        assert_eq!(refused(&stretch).await, stretch.advance.to);
+        stretch.events.pop();
+        stretch.advance.to = stretch.events.last().unwrap().position;
+    }
+    projector.project(&stretch).await.unwrap();
+    let stretch = bank.stretch(bank.claim(&projector, generation).await, 1).await;
+    assert_eq!(refused(&stretch).await, stretch.advance.to);
+    assert_eq!(bank.balances().await, [row(1, 1), row(1, 2)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

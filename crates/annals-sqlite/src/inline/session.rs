@@ -12,6 +12,7 @@ use super::standing::Standing;
 use super::{Hook, Hooks, Kind, Veto};
 use crate::append::{Appender, Outcome};
 use crate::projection::guarded;
+use crate::store::is_any_stored;
 use crate::stream::Newest;
 
 /// What runs inside the appends of one transaction.
@@ -90,7 +91,7 @@ impl<'h> Session<'h> {
         }
         let mut standings = match self.standings.take() {
             Some(standings) => standings,
-            None => match self.begin(connection, before.position)? {
+            None => match self.begin(connection, append, before.position)? {
                 Ok(standings) => standings,
                 Err(appended) => return Ok(appended),
             },
@@ -100,7 +101,8 @@ impl<'h> Session<'h> {
             for (hook, standing) in hooks.hooks.iter().zip(&mut standings) {
                 let ran = hook.run(connection, standing.as_mut(), &event, hooks);
                 if connection.is_autocommit() {
-                    return Ok(Appended::Ended);
+                    let error = ran.as_ref().err().map(|error| error as &dyn std::error::Error);
+                    return ended(connection, append, error);
                 }
                 if let Err(refused) = ran {
                     return Ok(Appended::Done(Err(refused)));
@@ -120,6 +122,7 @@ impl<'h> Session<'h> {
     fn begin(
         &self,
         connection: &Connection,
+        append: &Append,
         newest: i64,
     ) -> Result<std::result::Result<Vec<Option<Standing>>, Appended>> {
         let mut standings = Vec::with_capacity(self.hooks.hooks.len());
@@ -137,7 +140,9 @@ impl<'h> Session<'h> {
                 let limits = &self.hooks.limits;
                 let applied = apply_log(connection, hook, standing, newest, limits)?;
                 if connection.is_autocommit() {
-                    return Ok(Err(Appended::Ended));
+                    let error = applied.err();
+                    let error = error.as_ref().map(|error| error as &dyn std::error::Error);
+                    return ended(connection, append, error).map(Err);
                 }
                 if let Err(error) = applied {
                     return Ok(Err(Appended::Done(Err(hook.refusal(error)))));
@@ -179,6 +184,26 @@ impl Hook {
             error => AppendError::Vetoed { by: self.name.clone(), source: error.into() },
         }
     }
+}
+
+/// What became of an append whose transaction has ended while something ran inside.
+///
+/// A full or failing disk makes SQLite roll back by itself. Then nothing of it is there, which is
+/// an error like others; what is there was committed by what ran, and nobody knows how.
+fn ended(
+    connection: &Connection,
+    append: &Append,
+    error: Option<&dyn std::error::Error>,
+) -> Result<Appended> {
+    if is_any_stored(connection, append)? {
+        return Ok(Appended::Ended);
+    }
+    let why = error.map_or_else(
+        || "what runs inline has rolled back the transaction that it ran in".to_owned(),
+        |error| Chain(error).to_string(),
+    );
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
+    Err(rusqlite::Error::SqliteFailure(code, Some(why)))
 }
 
 /// The events of an append as they will be read.

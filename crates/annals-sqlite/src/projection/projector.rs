@@ -1,5 +1,6 @@
 //! Drives a projection in SQL: rows and checkpoint in one transaction.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +14,6 @@ use rusqlite::{Connection, ErrorCode};
 use super::table::{prepare, role_in};
 use super::{BoxError, SqliteProjection, SqliteRows, Tables};
 use crate::SqliteReadSide;
-use crate::fault::read_side_error;
 use crate::read_side::advance;
 
 /// A projection in SQL and the file where its tables are: what a runner drives. Made by
@@ -146,31 +146,99 @@ impl fmt::Display for EndedTransaction {
     }
 }
 
-impl std::error::Error for EndedTransaction {}
+impl Error for EndedTransaction {}
 
 /// What an event that was not applied means: that it is poison, unless it was the file's fault.
 pub(crate) fn poison(event: &RecordedEvent, error: BoxError) -> ProjectError {
-    match error.downcast::<rusqlite::Error>() {
-        Ok(error) if is_the_files_fault(&error) => {
-            read_side_error("applying an event", *error).into()
+    const DOING: &str = "applying an event";
+    match fault_of_the_file(&*error) {
+        Some(ErrorCode::DatabaseCorrupt) => {
+            ReadSideError::Corrupt(Fault::because(DOING, error)).into()
         }
-        Ok(error) => PoisonEvent::new(event, error).into(),
-        Err(error) => PoisonEvent::new(event, error).into(),
+        Some(_) => ReadSideError::Unavailable(Fault::because(DOING, error)).into(),
+        None => PoisonEvent::new(event, error).into(),
     }
 }
 
-fn is_the_files_fault(error: &rusqlite::Error) -> bool {
+/// What is wrong with the file, if that is what an error or one of its sources says.
+fn fault_of_the_file(error: &(dyn Error + 'static)) -> Option<ErrorCode> {
+    let code = match error.downcast_ref::<rusqlite::Error>() {
+        Some(error) => error.sqlite_error_code(),
+        // An error that wraps another one transparently has only the other's source.
+        None => error.downcast_ref::<rusqlite::ffi::Error>().map(|error| error.code),
+    };
+    code.filter(is_of_the_file).or_else(|| fault_of_the_file(error.source()?))
+}
+
+fn is_of_the_file(code: &ErrorCode) -> bool {
     matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::OutOfMemory
-                | ErrorCode::ReadOnly
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::DatabaseCorrupt
-                | ErrorCode::DiskFull
-                | ErrorCode::CannotOpen
-        )
+        code,
+        ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory
+            | ErrorCode::ReadOnly
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::DiskFull
+            | ErrorCode::CannotOpen
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use annals_core::{
+        Data, EventId, EventType, Metadata, Position, StreamId, Tags, Timestamp, Version,
+    };
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Own {
+        #[error("the table cannot be written")]
+        Wrapped(#[source] rusqlite::Error),
+        #[error(transparent)]
+        Transparent(#[from] rusqlite::Error),
+    }
+
+    fn event() -> RecordedEvent {
+        RecordedEvent {
+            position: Position::new(1),
+            stream: StreamId::from_static("a-1"),
+            version: Version::FIRST,
+            id: EventId::from_bytes([1; 16]),
+            event_type: EventType::from_static("Made"),
+            schema_version: 1,
+            data: Data::json("1"),
+            metadata: Metadata::empty(),
+            tags: Tags::new(&[]),
+            occurred_at: Timestamp::EPOCH,
+            recorded_at: Timestamp::EPOCH,
+        }
+    }
+
+    /// Also in an error of the application's own.
+    #[test]
+    fn a_fault_of_the_file_poisons_no_event() {
+        let sqlite = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let wrapped: [fn(rusqlite::Error) -> BoxError; 3] = [
+            Into::into,
+            |error| Own::Wrapped(error).into(),
+            |error| Own::Transparent(error).into(),
+        ];
+        for wrap in wrapped {
+            let told = |code| poison(&event(), wrap(sqlite(code)));
+            let full = told(rusqlite::ffi::SQLITE_FULL);
+            assert!(
+                matches!(full, ProjectError::ReadSide(ReadSideError::Unavailable(_))),
+                "{full:?}"
+            );
+            let damaged = told(rusqlite::ffi::SQLITE_CORRUPT);
+            assert!(
+                matches!(damaged, ProjectError::ReadSide(ReadSideError::Corrupt(_))),
+                "{damaged:?}"
+            );
+            let refused = told(rusqlite::ffi::SQLITE_CONSTRAINT);
+            assert!(matches!(refused, ProjectError::Poison(_)), "{refused:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use annals_core::{
-    Notice, Panicked, PoisonEvent, Position, ReadError, RecordedEvent, Subscription,
+    Fault, Notice, Panicked, PoisonEvent, Position, ReadError, RecordedEvent, Subscription,
 };
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -62,7 +62,8 @@ impl Gatherer {
 
     /// The next stretch. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Result<Gathered, ReadError> {
-        self.stretches.recv().await.unwrap_or(Err(ReadError::Closed))
+        let ended = || ReadError::Unavailable(Fault::new("reading the log: its task has panicked"));
+        self.stretches.recv().await.unwrap_or_else(|| Err(ended()))
     }
 }
 

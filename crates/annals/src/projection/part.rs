@@ -45,6 +45,8 @@ enum End {
     Gone,
     /// Told to stop.
     Stopped,
+    /// The log is closed: there is nothing to work any more.
+    Closed,
     /// Something else went wrong; it is tried again after a while.
     Failed(Failed),
 }
@@ -74,7 +76,7 @@ impl From<ReadSideError> for End {
 impl From<ReadError> for End {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Closed => Self::Stopped,
+            ReadError::Closed => Self::Closed,
             error => Self::Failed(error.into()),
         }
     }
@@ -102,7 +104,14 @@ impl PartWorker {
             }
             match end {
                 End::Stopped | End::Gone => return,
-                End::Lost => wait = PATIENCE.0,
+                End::Closed => return self.progress.log_is_closed(),
+                // A part that is lost as often as it is claimed is not claimed without pause.
+                End::Lost => {
+                    wait = PATIENCE.0;
+                    if self.stops_within(wait).await {
+                        return;
+                    }
+                }
                 End::Failed(error) => {
                     let (projection, part) = (self.projector.name(), self.partition);
                     let error = Chain(&error).to_string();
@@ -258,6 +267,7 @@ impl PartWorker {
             let end = if rest.is_empty() { to } else { events[take - 1].position };
             let stretch = self.stretch(lease, events, end);
             let outcome = self.project(&stretch, pulse).await?;
+            self.progress.out_of_trouble(self.generation, self.partition);
             events = stretch.events;
             let poison = match outcome {
                 Outcome::Applied => {
@@ -351,6 +361,7 @@ impl PartWorker {
             let (projection, part) = (self.projector.name(), self.partition);
             let error = Chain(&fault).to_string();
             tracing::warn!(%projection, part, error, "the read side is not available; trying again");
+            self.progress.in_trouble(self.generation, part, error);
             if self.stops_within(wait).await {
                 return Err(End::Stopped);
             }

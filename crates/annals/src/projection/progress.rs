@@ -1,7 +1,7 @@
 //! What the workers of a projection share within this process.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use annals_core::{
@@ -20,6 +20,8 @@ pub(super) struct Progress {
     parts: Mutex<HashMap<(Generation, u32), Position>>,
     /// What is in the way of parts that do not go on, and are tried again.
     troubles: Mutex<BTreeMap<(Generation, u32), String>>,
+    /// Nothing will ever be read of the log again.
+    log_is_closed: AtomicBool,
     /// Something has changed.
     moved: Notify,
 }
@@ -48,6 +50,16 @@ impl Progress {
     /// What is in the way of the first part that does not go on.
     pub(super) fn trouble(&self) -> Option<String> {
         self.troubles().values().next().cloned()
+    }
+
+    /// Nothing will ever be read of the log again.
+    pub(super) fn log_is_closed(&self) {
+        self.log_is_closed.store(true, Ordering::SeqCst);
+        self.changed();
+    }
+
+    pub(super) fn is_log_closed(&self) -> bool {
+        self.log_is_closed.load(Ordering::SeqCst)
     }
 
     /// Whoever waits looks again.

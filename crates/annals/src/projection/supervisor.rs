@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_core::error::Chain;
-use annals_core::{Generation, OnNewVersion, ReadSideError, SubscriberInfo};
+use annals_core::{Generation, OnNewVersion, ReadError, ReadSideError, SubscriberInfo};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -68,6 +68,10 @@ impl Supervisor {
                 () = told(&mut self.stop) => break,
                 () = changed => {}
                 () = tokio::time::sleep(interval) => {}
+            }
+            if self.inner.progress.is_log_closed() {
+                self.inner.trouble.send_replace(Some(ReadError::Closed.to_string()));
+                break;
             }
             // What changes often is looked at not more often than this.
             tokio::time::sleep(Duration::from_millis(10)).await;
