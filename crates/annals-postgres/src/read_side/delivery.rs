@@ -45,11 +45,12 @@ const KEEP: &str = "WITH kept AS MATERIALIZED (
     UPDATE {schema}.deliveries d SET due_at = $3 FROM kept k WHERE d.id = k.id";
 
 const LIST: &str = "SELECT d.event, d.position, d.stream, d.version, d.type, d.id, d.recipient,
-        d.lane, i.name, d.state, d.attempts, d.due_at, d.enqueued_at, d.skipped,
+        d.lane, (SELECT i.name FROM {schema}.subscribers i WHERE i.id = d.inbox), d.state,
+        d.attempts, d.due_at, d.enqueued_at, d.skipped,
         (SELECT a.error FROM {schema}.attempts a
          WHERE a.delivery = d.id AND a.error IS NOT NULL AND NOT a.late
          ORDER BY a.token DESC LIMIT 1)
-    FROM {schema}.deliveries d JOIN {schema}.subscribers i ON i.id = d.inbox WHERE ";
+    FROM {schema}.deliveries d WHERE ";
 
 const ATTEMPTS: &str = "SELECT a.number, a.at, a.micros, a.error, a.note FROM {schema}.attempts a
     WHERE a.delivery = $1 ORDER BY a.token";

@@ -34,7 +34,7 @@ pub(super) fn selected(sql: &mut Sql, which: &SelectDeliveries) {
 }
 
 /// What is not made, in the words of the indexes that have it: whoever is in no lane is a head.
-/// An index of its own would cost those who deliver more than all the others together.
+/// An index of its own would be one more to keep with each delivery.
 pub(super) const OPEN: &str =
     "(d.head AND d.state = 0 OR d.head AND d.state IN (1, 2) OR d.state = 3
     OR d.lane IS NOT NULL AND d.state < 4)";
