@@ -2,6 +2,7 @@
 
 mod bank;
 mod crash;
+mod deleting;
 mod keys;
 #[cfg(feature = "sqlite")]
 mod killed;
