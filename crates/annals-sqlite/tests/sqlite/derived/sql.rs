@@ -162,10 +162,7 @@ async fn whoever_lost_the_part_writes_nothing() {
     };
     let stretch = annals_core::Stretch { events: events.await.unwrap(), advance };
     let error = projector.project(&stretch).await.unwrap_err();
-    assert!(
-        matches!(error, ProjectError::ReadSide(ReadSideError::Fenced(_))),
-        "{error:?}"
-    );
+    assert!(matches!(error, ProjectError::ReadSide(ReadSideError::Fenced(_))), "{error:?}");
     assert!(balances(&place.connect()).is_empty());
 }
 
@@ -319,9 +316,5 @@ async fn a_projection_that_ends_the_transaction_is_told_and_hurts_nobody_later()
     let error = step(&projector, first, &place.store, 10).await.unwrap_err();
     assert!(Chain(&error).to_string().contains("ended the transaction"), "{}", Chain(&error));
     place.info(&projector).await;
-    place
-        .read_side
-        .set_state(projector.name(), SubscriberState::Paused)
-        .await
-        .unwrap();
+    place.read_side.set_state(projector.name(), SubscriberState::Paused).await.unwrap();
 }
