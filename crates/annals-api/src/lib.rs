@@ -14,6 +14,7 @@
 //! ```
 
 mod append;
+mod deleted;
 mod delivery;
 mod event;
 mod problem;
@@ -21,6 +22,7 @@ mod projection;
 mod query;
 
 pub use append::{AppendRequest, Condition, Receipt, StreamAppend};
+pub use deleted::Deleted;
 pub use delivery::{
     Attempt, Delivery, DeliveryHistory, Inbox, RetryRequest, SkipRequest, WhichDeliveries,
     delivery_id,

@@ -2,16 +2,19 @@
 
 use annals::Inboxes;
 use annals::inbox::InboxStatus;
+use annals_api::Deleted;
 use annals_core::{SubscriberName, SubscriberState};
 use annals_server::inbox_of;
 
-use crate::args::read_side::{InboxesWork, OneSubscriber};
+use crate::args::read_side::{DeleteSubscriber, InboxesWork, OneSubscriber};
+use crate::deleting::{self, unconfirmed};
 use crate::failure::Failure;
 use crate::output::{Output, Style, grouped, note, shown};
 
 pub(crate) async fn run(work: InboxesWork, mut output: Output) -> Result<(), Failure> {
     let both = match &work {
         InboxesWork::List(both) => both,
+        InboxesWork::Delete(args) => &args.one.both,
         InboxesWork::Disable(one)
         | InboxesWork::Enable(one)
         | InboxesWork::Pause(one)
@@ -21,6 +24,7 @@ pub(crate) async fn run(work: InboxesWork, mut output: Output) -> Result<(), Fai
     let inboxes = Inboxes::over(read_side.queue());
     match &work {
         InboxesWork::List(_) => list(&inboxes, &mut output).await?,
+        InboxesWork::Delete(args) => delete(&inboxes, args, &mut output).await?,
         InboxesWork::Disable(one) => {
             tell(&inboxes, one, SubscriberState::Disabled, &mut output).await?;
         }
@@ -105,6 +109,25 @@ async fn tell(
         return output.json(&inbox_of(status_of(inboxes, name).await?));
     }
     output.line(&done)
+}
+
+async fn delete(
+    inboxes: &Inboxes,
+    args: &DeleteSubscriber,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let name = &args.one.name;
+    if !args.yes {
+        let InboxStatus { waiting, retrying, taken, dead, .. } = status_of(inboxes, name).await?;
+        let open = waiting + retrying + taken + dead;
+        return Err(unconfirmed(&format!(
+            "{name} and all of its deliveries, {} of which are not made yet, {} being dead,",
+            grouped(open),
+            grouped(dead)
+        )));
+    }
+    let deleted = inboxes.delete(name.as_str()).await?;
+    deleting::tell(&Deleted::of(name.clone(), deleted), output)
 }
 
 /// How an inbox stands; a projection of its name is not meant.

@@ -3,6 +3,7 @@
 mod append;
 mod args;
 mod audit;
+mod deleting;
 mod deliveries;
 mod demo;
 mod doctor;

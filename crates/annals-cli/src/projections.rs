@@ -3,11 +3,12 @@
 mod watch;
 
 use annals::{Annals, ProjectionStatus, Projections, Rebuild};
-use annals_api::ParkedEvent;
+use annals_api::{Deleted, ParkedEvent};
 use annals_core::{GenerationInfo, PartitionInfo, Position, Role, SubscriberName};
 use annals_server::projection_of;
 
 use crate::args::read_side::{self, Both, ProjectionsWork};
+use crate::deleting::{self, counted, unconfirmed};
 use crate::failure::Failure;
 use crate::output::{Output, Style, grouped, note, shown};
 
@@ -40,6 +41,7 @@ pub(crate) async fn run(work: ProjectionsWork, mut output: Output) -> Result<(),
             };
             told(&projections, &args.name, &text, &mut output).await?;
         }
+        ProjectionsWork::Delete(args) => delete(&projections, args, &mut output).await?,
         ProjectionsWork::Rebuild(args) => rebuild(&projections, args, &mut output).await?,
     }
     output.flush()?;
@@ -54,6 +56,7 @@ fn both_of(work: &ProjectionsWork) -> &Both {
         ProjectionsWork::Cancel(one)
         | ProjectionsWork::Pause(one)
         | ProjectionsWork::Resume(one) => &one.both,
+        ProjectionsWork::Delete(args) => &args.one.both,
         ProjectionsWork::Parked(args) => &args.one.both,
         ProjectionsWork::Rebuild(args) => &args.one.both,
         ProjectionsWork::Show(args) => &args.one.both,
@@ -193,6 +196,26 @@ async fn rebuild(
         return output.json(&projection_of(&projections.status(name).await?));
     }
     output.line(&format!("annals projections show {name} --watch follows it"))
+}
+
+async fn delete(
+    projections: &Projections,
+    args: &read_side::DeleteSubscriber,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let name = &args.one.name;
+    if !args.yes {
+        let status = projections.status(name).await?;
+        let parts = status.info.generations.iter().flat_map(|generation| &generation.partitions);
+        let parked = counted(parts.map(|part| part.parked).sum(), "parked event", "parked events");
+        let position = status.info.active().map_or(Position::START, GenerationInfo::position);
+        return Err(unconfirmed(&format!(
+            "{name}, its checkpoint at position {position}, {parked}, all of its rows and its \
+             tables"
+        )));
+    }
+    let deleted = projections.delete(name).await?;
+    deleting::tell(&Deleted::of(name.clone(), deleted), output)
 }
 
 /// What was done, or how it stands now in JSON.

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
+use crate::read_side::UsedBy;
 use crate::{
     AppendCondition, EventId, ExpectedVersion, InvalidName, Position, StreamId, SubscriberName,
     Version,
@@ -150,6 +151,14 @@ pub enum ReadSideError {
     /// Somebody else works this part now, or its generation is gone. Stop, and claim it again.
     #[error("somebody else works this part of {0} now; claim it again")]
     Fenced(SubscriberName),
+    /// Somebody uses the subscriber that is to be deleted. Do what it says, and try again.
+    #[error("{subscriber} cannot be deleted now: {by}")]
+    InUse {
+        /// Which one.
+        subscriber: SubscriberName,
+        /// Who uses it, and what to do about it.
+        by: UsedBy,
+    },
     /// The call itself is wrong. Fix it.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -185,6 +194,7 @@ impl ReadSideError {
             Self::Closed => "closed",
             Self::Corrupt(_) => "corrupt",
             Self::Fenced(_) => "fenced",
+            Self::InUse { .. } => "in_use",
             Self::Invalid(_) => "invalid",
             Self::OtherVersion { .. } => "other_version",
             Self::Unavailable(_) => "unavailable",

@@ -58,12 +58,12 @@ pub use position::{ExpectedVersion, Position, Version};
 pub use query::{Query, QueryItem};
 pub use read::{Direction, EventStream, Read, Scope};
 pub use read_side::{
-    Activation, Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo,
-    DeliveryQueue, DeliveryState, Enqueue, Enrol, EventRef, Failure, Generation, GenerationInfo,
-    InboxInfo, Lease, ListRows, MemoryReadSide, NewDelivery, OnNewVersion, Parked, Partition,
-    PartitionInfo, PoisonEvent, ProjectError, Projector, Renewed, Role, Row, RowChange, RowFold,
-    RowKey, RowStore, SelectDeliveries, Settled, Stretch, SubscriberInfo, SubscriberState, Take,
-    Then,
+    Activation, Advance, Attempt, CheckpointStore, Claim, Deleted, Delivery, DeliveryId,
+    DeliveryInfo, DeliveryQueue, DeliveryState, Enqueue, Enrol, EventRef, Failure, Generation,
+    GenerationInfo, InboxInfo, Lease, ListRows, MemoryReadSide, NewDelivery, OnNewVersion, Parked,
+    Partition, PartitionInfo, PoisonEvent, ProjectError, Projector, Renewed, Role, Row, RowChange,
+    RowFold, RowKey, RowStore, SelectDeliveries, Settled, Stretch, SubscriberInfo, SubscriberState,
+    Take, Then, UsedBy,
 };
 pub use snapshot::{
     MemorySnapshots, SelectSnapshots, Snapshot, SnapshotInfo, SnapshotInfos, SnapshotStore,

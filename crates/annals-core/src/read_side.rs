@@ -10,6 +10,7 @@
 //! them but on the [fence](Lease::fence) of a lease.
 
 mod checkpoint;
+mod deleting;
 mod delivery;
 mod fold;
 mod memory;
@@ -21,6 +22,7 @@ pub use checkpoint::{
     Activation, Advance, CheckpointStore, Claim, Enrol, Failure, Generation, GenerationInfo, Lease,
     OnNewVersion, Parked, Partition, PartitionInfo, Renewed, Role, SubscriberInfo, SubscriberState,
 };
+pub use deleting::{Deleted, UsedBy};
 pub use delivery::{
     Attempt, Delivery, DeliveryId, DeliveryInfo, DeliveryQueue, DeliveryState, Enqueue, EventRef,
     InboxInfo, NewDelivery, SelectDeliveries, Settled, Take, Then,

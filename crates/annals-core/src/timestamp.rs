@@ -60,7 +60,10 @@ impl From<SystemTime> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = jiff::Timestamp::from_microsecond(self.0)
+        // Not `from_microsecond`, which refuses the last second that jiff can hold.
+        let (seconds, micros) = (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000));
+        let nanos = i32::try_from(micros * 1_000).expect("less than a second is an i32 of them");
+        let moment = jiff::Timestamp::new(seconds, nanos)
             .expect("a Timestamp lies between MIN and MAX, which jiff can hold");
         fmt::Display::fmt(&moment, f)
     }
@@ -111,6 +114,9 @@ mod tests {
         assert_eq!(Timestamp::MAX.0, jiff::Timestamp::MAX.as_microsecond());
         assert_eq!(Timestamp::from_micros(i64::MAX), Timestamp::MAX);
         assert!(!Timestamp::from_micros(i64::MIN).to_string().is_empty());
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-30T22:00:00.999999Z");
+        assert_eq!(Timestamp::MAX.to_string().parse::<Timestamp>().unwrap(), Timestamp::MAX);
+        assert_eq!(Timestamp::from_micros(-1).to_string(), "1969-12-31T23:59:59.999999Z");
     }
 
     #[test]

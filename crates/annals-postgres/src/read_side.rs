@@ -1,7 +1,7 @@
 //! The read side: checkpoints, rows and deliveries, in the log's database or in another one.
 //!
 //! `checkpoint` says who works a subscriber and how far it has come, `generation` how one
-//! building of it gives way to the next; `rows` keeps rows beside the checkpoints, `delivery` the
+//! building of it gives way to the next, `deleting` how all of it goes; `rows` keeps rows beside the checkpoints, `delivery` the
 //! queue of inboxes. A `projection` with statements of its own has `tables` of its own, and a
 //! `projector` that runs it.
 
@@ -9,6 +9,7 @@ pub(crate) mod advance;
 pub(crate) mod ask;
 mod change;
 mod checkpoint;
+mod deleting;
 mod delivery;
 pub(crate) mod generation;
 mod open;

@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
@@ -105,12 +105,14 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("get", "/v1/deliveries/{id}", get(deliveries::one)),
         ("get", "/v1/events", get(read::events)),
         ("get", "/v1/inboxes", get(inboxes::list)),
+        ("delete", "/v1/inboxes/{name}", delete(inboxes::delete)),
         ("post", "/v1/inboxes/{name}/disable", inboxes::tell(inboxes::Wish::Disable)),
         ("post", "/v1/inboxes/{name}/enable", inboxes::tell(inboxes::Wish::Enable)),
         ("post", "/v1/inboxes/{name}/pause", inboxes::tell(inboxes::Wish::Pause)),
         ("post", "/v1/inboxes/{name}/resume", inboxes::tell(inboxes::Wish::Resume)),
         ("get", "/v1/openapi.json", get(page::openapi)),
         ("get", "/v1/projections", get(projections::list)),
+        ("delete", "/v1/projections/{name}", delete(projections::delete)),
         ("get", "/v1/projections/{name}", get(projections::one)),
         ("post", "/v1/projections/{name}/cancel", projections::tell(projections::Wish::Cancel)),
         ("get", "/v1/projections/{name}/parked", get(projections::parked)),

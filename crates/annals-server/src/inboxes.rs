@@ -2,6 +2,7 @@
 
 use annals::Inboxes;
 use annals::inbox::InboxStatus;
+use annals_api::Deleted;
 use annals_core::{ReadSideError, SubscriberName};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -13,7 +14,7 @@ use serde_json::json;
 use crate::http::{App, json};
 use crate::params::Params;
 use crate::problem::Refusal;
-use crate::projections::{Named, told_without_wishes};
+use crate::projections::{Named, subscriber_of, told_without_wishes};
 use crate::wire::inbox_of;
 
 /// `GET /v1/inboxes`
@@ -55,6 +56,18 @@ pub(crate) fn tell(wish: Wish) -> MethodRouter<App> {
             Ok::<_, Refusal>(json(&inbox_of(status_of(inboxes, &name).await?)))
         },
     )
+}
+
+/// `DELETE /v1/inboxes/{name}`. No page of another origin can send that.
+pub(crate) async fn delete(
+    State(app): State<App>,
+    path: Named,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let (inboxes, name) = (app.inboxes()?, subscriber_of(path)?);
+    Params::parse(query.as_deref())?.refuse_others()?;
+    let deleted = inboxes.delete(name.as_str()).await?;
+    Ok(json(&Deleted::of(name, deleted)))
 }
 
 /// How an inbox stands; a projection of its name is not meant.

@@ -152,6 +152,9 @@ impl From<ReadSideError> for Refusal {
         match error {
             ReadSideError::Closed => Self::closed(),
             ReadSideError::Corrupt(_) => Self::corrupt(),
+            ReadSideError::InUse { .. } => {
+                Self::new(StatusCode::CONFLICT, "in_use", "Somebody runs it", error.to_string())
+            }
             ReadSideError::Invalid(invalid) => invalid.into(),
             ReadSideError::Unavailable(_) => Self::unavailable(),
             ReadSideError::Unknown(name) => Self::new(
@@ -215,7 +218,7 @@ impl IntoResponse for Refusal {
 /// Tells the operator what the client is not told. What a client did wrong is its own matter.
 fn log(error: &dyn Error, code: &str) {
     match code {
-        "conflict" | "invalid" | "unknown_subscriber" | "unsupported" | "vetoed" => {}
+        "conflict" | "in_use" | "invalid" | "unknown_subscriber" | "unsupported" | "vetoed" => {}
         "closed" | "unavailable" => tracing::warn!(code, "{}", Chain(error)),
         _ => tracing::error!(code, "{}", Chain(error)),
     }

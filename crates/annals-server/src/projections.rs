@@ -1,7 +1,7 @@
 //! Projections over HTTP: how they stand, and what people tell them.
 
 use annals::{ProjectionStatus, Rebuild};
-use annals_api::{ParkedEvent, RebuildRequest};
+use annals_api::{Deleted, ParkedEvent, RebuildRequest};
 use annals_core::SubscriberName;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -132,6 +132,18 @@ pub(crate) async fn rebuild(
     Ok(told(&projections.status(&name).await?))
 }
 
+/// `DELETE /v1/projections/{name}`. No page of another origin can send that.
+pub(crate) async fn delete(
+    State(app): State<App>,
+    path: Named,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let (projections, name) = (app.projections()?, subscriber_of(path)?);
+    Params::parse(query.as_deref())?.refuse_others()?;
+    let deleted = projections.delete(&name).await?;
+    Ok(json(&Deleted::of(name, deleted)))
+}
+
 fn told(status: &ProjectionStatus) -> Response {
     json(&projection_of(status))
 }
@@ -154,7 +166,7 @@ pub(crate) async fn told_without_wishes(
     }
 }
 
-fn subscriber_of(path: Named) -> Result<SubscriberName, Refusal> {
+pub(crate) fn subscriber_of(path: Named) -> Result<SubscriberName, Refusal> {
     let Path(name) = path.map_err(|rejection| Refusal::invalid(rejection.body_text()))?;
     SubscriberName::new(name).map_err(|error| Refusal::invalid(error.to_string()))
 }

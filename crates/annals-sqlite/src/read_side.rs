@@ -1,6 +1,7 @@
 //! The read side: what is derived from a log, in an SQLite file.
 
 mod checkpoint;
+mod deleting;
 mod delivery;
 mod rows;
 pub(crate) mod schema;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use annals::inbox::{Retries, StartError};
 use annals::{
-    DeliveryQueue, Inbox, Inboxes, Notice, ReadSideError, RunningInboxes, SelectDeliveries,
-    Subscribe, SubscriberName, Subscription,
+    DeliveryQueue, Inbox, Inboxes, Notice, ReadSideError, RunningInboxes, Subscribe,
+    SubscriberName, Subscription,
 };
 use futures_util::StreamExt;
 use tokio::sync::watch;
@@ -40,7 +40,8 @@ impl Webhooks {
     /// receiver that is slow or dead holds up nobody else. Their deliveries are kept in `queue`.
     ///
     /// Webhooks that are registered, changed, disabled or enabled, here or elsewhere, are noticed
-    /// as their events are recorded. Any number of processes may run the same webhooks.
+    /// as their events are recorded. Of one that is removed nothing stays in the queue: neither
+    /// what waits nor the attempts at what was sent. Any number of processes may run the same webhooks.
     ///
     /// Events are sent as the [upcasters](annals::Annals::with_upcasters) of this handle make them.
     /// One that cannot be upcast is a dead letter of the inbox `webhooks`, and of no webhook: when
@@ -117,14 +118,16 @@ struct Keeper {
     kept: BTreeSet<WebhookId>,
     /// What is still being sent to others. Nobody waits for it but the end.
     leaving: JoinSet<bool>,
-    /// Those that were removed, and have nothing that waits.
+    /// Those that were removed, and of which nothing is left in the queue.
     cleared: BTreeSet<WebhookId>,
+    /// Whether something is left of others, since it is still being sent somewhere.
+    is_left: bool,
 }
 
 impl Keeper {
     fn new(webhooks: Webhooks, running: RunningInboxes) -> Self {
         let (kept, leaving, cleared) = (BTreeSet::new(), JoinSet::new(), BTreeSet::new());
-        Self { webhooks, running, kept, leaving, cleared }
+        Self { webhooks, running, kept, leaving, cleared, is_left: false }
     }
 
     async fn run(mut self, mut stopped: watch::Receiver<bool>) {
@@ -140,7 +143,7 @@ impl Keeper {
     async fn follow(&mut self) {
         loop {
             let mut changes = self.webhooks.annals().store().subscribe(Subscribe::query(events()));
-            while caught_up(&mut changes).await {
+            while self.is_to_look(&mut changes).await {
                 if let Err(error) = self.see_to_all().await {
                     let error = chain(&*error);
                     tracing::warn!(
@@ -154,7 +157,16 @@ impl Keeper {
         }
     }
 
+    /// Waits until there is something to be seen to; `false` if the log cannot be read any more.
+    async fn is_to_look(&self, changes: &mut Subscription) -> bool {
+        tokio::select! {
+            can_be_read = caught_up(changes) => can_be_read,
+            () = tokio::time::sleep(PAUSE), if self.is_left => true,
+        }
+    }
+
     async fn see_to_all(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.is_left = false;
         for registration in self.webhooks.registrations().now().await?.values() {
             let Registration { id, webhook, .. } = registration;
             if webhook.is_enabled() {
@@ -185,12 +197,18 @@ impl Keeper {
         }
     }
 
-    /// What waits to be sent to a webhook that was removed is not sent any more.
+    /// Nothing is kept of a webhook that was removed, and nothing of what waits is sent. What is
+    /// being sent, here or elsewhere, is waited for.
     async fn clear(&mut self, id: &WebhookId) -> Result<(), ReadSideError> {
-        if !self.cleared.contains(id) {
-            let waiting = SelectDeliveries::inbox(id.inbox());
-            self.running.skip(waiting, "the webhook was removed").await?;
-            self.cleared.insert(id.clone());
+        if self.cleared.contains(id) {
+            return Ok(());
+        }
+        match self.running.delete(id.inbox().as_str()).await {
+            Ok(_) | Err(ReadSideError::Unknown(_)) => {
+                self.cleared.insert(id.clone());
+            }
+            Err(ReadSideError::InUse { .. }) => self.is_left = true,
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -184,12 +184,12 @@ pub use standing::{NotOpen, Standing};
 pub use upcast::{Part, Upcasters};
 
 pub use annals_core::{
-    Activation, Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo,
-    DeliveryQueue, DeliveryState, Enqueue, Enrol, EventRef, Failure, Generation, GenerationInfo,
-    InboxInfo, Lease, ListRows, NewDelivery, OnNewVersion, Parked, Partition, PartitionInfo,
-    PoisonEvent, ProjectError, Projector, ReadSideError, Renewed, Role, Row, RowChange, RowFold,
-    RowKey, RowStore, SelectDeliveries, Settled, Stretch, SubscriberInfo, SubscriberName,
-    SubscriberState, Take, Then,
+    Activation, Advance, Attempt, CheckpointStore, Claim, Deleted, Delivery, DeliveryId,
+    DeliveryInfo, DeliveryQueue, DeliveryState, Enqueue, Enrol, EventRef, Failure, Generation,
+    GenerationInfo, InboxInfo, Lease, ListRows, NewDelivery, OnNewVersion, Parked, Partition,
+    PartitionInfo, PoisonEvent, ProjectError, Projector, ReadSideError, Renewed, Role, Row,
+    RowChange, RowFold, RowKey, RowStore, SelectDeliveries, Settled, Stretch, SubscriberInfo,
+    SubscriberName, SubscriberState, Take, Then, UsedBy,
 };
 pub use annals_core::{
     Append, AppendCondition, AppendError, Category, Clock, Conflict, ContentType, Data, Direction,

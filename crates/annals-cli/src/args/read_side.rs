@@ -36,6 +36,8 @@ pub(crate) struct Both {
 pub(crate) enum ProjectionsWork {
     /// Give up the rebuild that is under way.
     Cancel(OneSubscriber),
+    /// Delete one that no application runs any more, with its rows and tables.
+    Delete(DeleteSubscriber),
     /// Show how all of them stand, and how far they are behind.
     List(Both),
     /// Show the events that one has put aside, because it cannot apply them.
@@ -57,6 +59,16 @@ pub(crate) struct OneSubscriber {
     pub(crate) name: SubscriberName,
     #[command(flatten)]
     pub(crate) both: Both,
+}
+
+/// `annals projections delete balances --yes`
+#[derive(Debug, Args)]
+pub(crate) struct DeleteSubscriber {
+    #[command(flatten)]
+    pub(crate) one: OneSubscriber,
+    /// Do it; without, only say what would go.
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +107,8 @@ pub(crate) struct RebuildProjection {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum InboxesWork {
+    /// Delete one that no application runs any more, with its deliveries.
+    Delete(DeleteSubscriber),
     /// Take no new deliveries: events that come meanwhile are never delivered.
     Disable(OneSubscriber),
     /// Take deliveries again, of what comes from now on.

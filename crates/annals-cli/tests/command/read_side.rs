@@ -280,6 +280,46 @@ fn dead_letters_are_looked_at_retried_and_skipped() {
 }
 
 #[test]
+fn what_no_application_runs_any_more_is_deleted() {
+    let place = Place::new();
+    deposit(&place, r#"{"amount":100}"#);
+    let runtime = runtime();
+    let running = {
+        let _context = runtime.enter();
+        run(place.path(), "annals.db")
+    };
+    runtime.block_on(running.wait_for(1.into(), DEADLINE)).unwrap();
+    let delete = ["projections", "delete", "balances", "--yes"];
+    place.run(&delete).failed(1, "cannot be deleted now");
+    runtime.block_on(running.stop());
+    deliver(&place, true, "dead");
+
+    let told = place.run(&["projections", "delete", "balances"]);
+    told.failed(2, "balances, its checkpoint at position 1, 0 parked events");
+    place
+        .run(&["inboxes", "delete", "email"])
+        .failed(2, "1 of which are not made yet, 1 being dead");
+    assert_eq!(place.run(&["projections", "list", "--json"]).ok().json_lines().len(), 1);
+    assert_eq!(place.run(&["inboxes", "list", "--json"]).ok().json_lines().len(), 1);
+
+    place.run(&["inboxes", "delete", "balances", "--yes"]).failed(1, "balances is not known here");
+    place.run(&["projections", "delete", "email", "--yes"]).failed(1, "email is not known here");
+    let told = place.run(&delete).ok().stdout;
+    assert_eq!(
+        told,
+        "balances is deleted, with 1 row; if an application starts it, it begins anew\n"
+    );
+    place.run(&delete).failed(1, "balances is not known here");
+    let told = place.run(&["inboxes", "delete", "email", "--yes", "--json"]).ok();
+    let gone = json!({"name": "email", "parked": 0, "rows": 0, "deliveries": 1, "tables": []});
+    assert_eq!(told.json_lines()[0], gone);
+    for what in ["projections", "inboxes", "deliveries"] {
+        let none = place.run(&[what, "list", "--json"]);
+        assert_eq!((none.code, &*none.stdout), (Some(0), ""), "{none:?}");
+    }
+}
+
+#[test]
 fn a_read_side_in_postgresql_is_managed_and_served() {
     let (place, database) = (Place::new(), database());
     let store = ["--store", database.url()];

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use annals_core::error::ReadSideError;
 use annals_core::{
-    Activation, Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo,
-    DeliveryQueue, Enqueue, Enrol, Failure, Generation, InboxInfo, Lease, ListRows, Parked,
-    Renewed, Row, RowChange, RowKey, RowStore, SelectDeliveries, Settled, SubscriberInfo,
+    Activation, Advance, Attempt, CheckpointStore, Claim, Deleted, Delivery, DeliveryId,
+    DeliveryInfo, DeliveryQueue, Enqueue, Enrol, Failure, Generation, InboxInfo, Lease, ListRows,
+    Parked, Renewed, Row, RowChange, RowKey, RowStore, SelectDeliveries, Settled, SubscriberInfo,
     SubscriberName, SubscriberState, Take, Timestamp,
 };
 use async_trait::async_trait;
@@ -92,6 +92,7 @@ decorated! {
         advance(advance: &Advance) -> ();
         fail(lease: &Lease, failure: Failure) -> ();
         set_state(subscriber: &SubscriberName, state: SubscriberState) -> ();
+        delete(subscriber: &SubscriberName, now: Timestamp) -> Deleted;
         subscribers() -> Vec<SubscriberInfo>;
         subscriber(subscriber: &SubscriberName) -> Option<SubscriberInfo>;
         parked(subscriber: &SubscriberName, limit: usize) -> Vec<Parked>;

@@ -129,6 +129,11 @@ macro_rules! __each_read_side_case {
                     checkpoints_remember_what_was_parked
                     checkpoints_keep_any_text
                 }
+                Checkpoints checkpoints::deleting {
+                    checkpoints_deleted_are_unknown
+                    checkpoints_that_are_worked_are_not_deleted
+                    checkpoints_deleted_fence_those_before
+                }
                 Rows rows::committing {
                     rows_there_are_none_at_first
                     rows_come_back_as_they_were_written
@@ -144,6 +149,9 @@ macro_rules! __each_read_side_case {
                     rows_read_are_the_active_generations
                     rows_of_a_generation_that_is_gone_do_not_come_again
                     rows_nobody_needs_are_swept
+                }
+                Rows rows::deleting {
+                    rows_of_a_deleted_subscriber_are_gone
                 }
                 Rows rows::listing {
                     rows_are_listed_in_the_order_of_their_bytes
@@ -189,6 +197,11 @@ macro_rules! __each_read_side_case {
                     deliveries_are_listed_in_pages
                     deliveries_are_counted_by_inbox
                     deliveries_that_are_over_are_forgotten
+                }
+                Deliveries deliveries::deleting {
+                    deliveries_of_a_deleted_inbox_are_gone
+                    deliveries_that_are_being_made_are_not_deleted
+                    deliveries_enqueued_while_their_inbox_is_deleted_come_again
                 }
                 Deliveries deliveries::storm {
                     deliveries_of_a_storm_are_made_in_order_and_end

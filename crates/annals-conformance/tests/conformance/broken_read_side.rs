@@ -197,6 +197,32 @@ caught! {
         checkpoints_remember_what_was_parked
     ];
 
+    deletes_nothing: DeletesNothing => [
+        checkpoints_deleted_are_unknown
+    ];
+    deletes_for_others: DeletesForOthers => [
+        checkpoints_deleted_are_unknown
+        deliveries_of_a_deleted_inbox_are_gone
+        rows_of_a_deleted_subscriber_are_gone
+    ];
+    deletes_what_runs: DeletesWhatRuns => [
+        checkpoints_that_are_worked_are_not_deleted
+        deliveries_that_are_being_made_are_not_deleted
+    ];
+    begins_fences_anew: BeginsFencesAnew::default() => [
+        checkpoints_deleted_fence_those_before
+    ];
+    deletes_no_rows: DeletesNoRows::default() => [
+        rows_of_a_deleted_subscriber_are_gone
+    ];
+    deletes_no_deliveries: DeletesNoDeliveries => [
+        deliveries_enqueued_while_their_inbox_is_deleted_come_again
+        deliveries_of_a_deleted_inbox_are_gone
+    ];
+    begins_tokens_anew: BeginsTokensAnew::default() => [
+        deliveries_that_are_being_made_are_not_deleted
+    ];
+
     takes_no_rows_away: TakesNoRowsAway => [
         rows_and_the_checkpoint_move_together
         rows_by_the_thousand_are_written

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use super::Deleted;
 use crate::error::{Invalid, ReadSideError};
 use crate::limits::within;
 use crate::{EventId, Position, SubscriberName, Timestamp};
@@ -475,6 +476,33 @@ pub trait CheckpointStore: Send + Sync + fmt::Debug {
         subscriber: &SubscriberName,
         state: SubscriberState,
     ) -> Result<(), ReadSideError>;
+
+    /// Deletes a subscriber that nobody runs any more: its name, what it was told, its generations
+    /// with their parts and what they have parked, and all else that this database keeps for it:
+    /// rows, the tables of projections in SQL, deliveries with their attempts. Says what went.
+    /// Whoever still has a lease or a delivery of it has lost them; who
+    /// [enrols](Self::enrol) it again begins a new one, and no lease or token from before is taken
+    /// for one of that.
+    ///
+    /// Whether anybody uses it is found out, and the generations go, in one transaction: from then
+    /// on it is unknown, and nothing of it is worked. Rows and deliveries may be many, and go
+    /// after that in steps, the last of which takes the name. When one of them fails, delete it
+    /// once more. If it is enrolled instead, it begins anew, and the deliveries that are left are
+    /// made.
+    ///
+    /// An inbox that reads no log has no lease while it has nothing to do: who runs it cannot be
+    /// seen here.
+    ///
+    /// # Errors
+    /// [`ReadSideError::InUse`] while somebody has a lease on one of its parts that lasts longer
+    /// than until now, or deliveries that are not overdue, or appends run it: then nothing has
+    /// changed. Also when it is enrolled before all of it is gone.
+    /// [`ReadSideError::Unknown`] when nothing is kept for such a name.
+    async fn delete(
+        &self,
+        subscriber: &SubscriberName,
+        now: Timestamp,
+    ) -> Result<Deleted, ReadSideError>;
 
     /// All subscribers, by name.
     ///

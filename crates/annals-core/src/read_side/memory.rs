@@ -1,6 +1,7 @@
 //! The read side in memory: for tests and examples, and the plainest statement of the contract.
 
 mod checkpoint;
+mod deleting;
 mod delivery;
 mod inline;
 mod rows;
@@ -48,6 +49,9 @@ struct Kept {
     subscribers: BTreeMap<SubscriberName, Subscriber>,
     rows: BTreeMap<Place, Rows>,
     queue: Queue,
+    /// The last fence that was given away, to whomever: none is that of another lease, also when a
+    /// subscriber is deleted and comes again.
+    fence: u64,
 }
 
 /// Where rows are: those of a generation that is gone wait here to be swept.

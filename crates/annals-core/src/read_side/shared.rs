@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Activation, Advance, Attempt, CheckpointStore, Claim, Delivery, DeliveryId, DeliveryInfo,
-    DeliveryQueue, Enqueue, Enrol, Failure, Generation, InboxInfo, Lease, ListRows, Parked,
-    Partition, ProjectError, Projector, Renewed, Row, RowChange, RowKey, RowStore,
+    Activation, Advance, Attempt, CheckpointStore, Claim, Deleted, Delivery, DeliveryId,
+    DeliveryInfo, DeliveryQueue, Enqueue, Enrol, Failure, Generation, InboxInfo, Lease, ListRows,
+    Parked, Partition, ProjectError, Projector, Renewed, Row, RowChange, RowKey, RowStore,
     SelectDeliveries, Settled, Stretch, SubscriberInfo, SubscriberState, Take,
 };
 use crate::error::ReadSideError;
@@ -60,6 +60,10 @@ impl<S: CheckpointStore + ?Sized> CheckpointStore for Arc<S> {
 
     async fn set_state(&self, subscriber: &SubscriberName, state: SubscriberState) -> Result<()> {
         (**self).set_state(subscriber, state).await
+    }
+
+    async fn delete(&self, subscriber: &SubscriberName, now: Timestamp) -> Result<Deleted> {
+        (**self).delete(subscriber, now).await
     }
 
     async fn subscribers(&self) -> Result<Vec<SubscriberInfo>> {

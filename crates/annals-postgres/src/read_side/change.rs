@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use annals_core::{Activation, Fault, Generation, ReadSideError, Role, SubscriberName};
 use sqlx_core::connection::Connection;
+use sqlx_core::error::Error;
 use sqlx_core::executor::Executor;
 use sqlx_core::raw_sql::raw_sql;
 use sqlx_postgres::PgConnection;
@@ -14,6 +15,7 @@ use super::PostgresReadSide;
 use super::ask::{Answered, is_meeting, read_side_error};
 use super::generation::{activate_in, discard_in, find};
 use super::tables::{self, ProjectionTable};
+use crate::connections::Lent;
 
 /// How long those are waited for who apply events …
 const LOCK_PARTS: &str = "SET LOCAL lock_timeout = '10s'";
@@ -25,6 +27,16 @@ const TRY_AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_mill
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const MAKING: &str = "making a projection's tables";
+
+/// Has the transaction wait for those who work parts.
+pub(super) async fn lock_parts_for_long(transaction: &mut PgConnection) -> Result<(), Error> {
+    transaction.execute(raw_sql(LOCK_PARTS)).await.map(drop)
+}
+
+/// Has it wait for tables no longer than those who read them can bear.
+pub(super) async fn lock_tables_for_short(transaction: &mut PgConnection) -> Result<(), Error> {
+    transaction.execute(raw_sql(LOCK_TABLES)).await.map(drop)
+}
 
 /// What becomes of a projection's tables.
 #[derive(Clone, Copy)]
@@ -54,14 +66,27 @@ impl PostgresReadSide {
         change: Change,
         tables: &[ProjectionTable],
     ) -> Result<Activation, ReadSideError> {
+        let changed = self.patiently(doing, async |mut connection| {
+            let changed = self.change_on(&mut connection, name, change, tables).await;
+            (connection, changed)
+        });
+        changed.await
+    }
+
+    /// Runs statements that want tables for themselves, again and again while others hold them.
+    pub(super) async fn patiently<T, F, Asking>(
+        &self,
+        doing: &'static str,
+        statements: F,
+    ) -> Result<T, ReadSideError>
+    where
+        F: Fn(Lent) -> Asking,
+        Asking: Future<Output = (Lent, Answered<T>)>,
+    {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = TRY_AGAIN[0];
         loop {
-            let changed = self.shared.connections.read(async |mut connection| {
-                let changed = self.change_on(&mut connection, name, change, tables).await;
-                (connection, changed)
-            });
-            match changed.await {
+            match self.shared.connections.read(&statements).await {
                 Ok(changed) => return changed,
                 Err(error) if is_meeting(&error) && Instant::now() < deadline => {
                     sleep(pause).await;
@@ -80,7 +105,7 @@ impl PostgresReadSide {
         tables: &[ProjectionTable],
     ) -> Answered<Activation> {
         let mut transaction = connection.begin().await?;
-        transaction.execute(raw_sql(LOCK_PARTS)).await?;
+        lock_parts_for_long(&mut transaction).await?;
         let changed = self.change_in(&mut transaction, name, change, tables).await?;
         match changed {
             Ok(Activation::Done) => transaction.commit().await?,
@@ -118,7 +143,7 @@ impl PostgresReadSide {
             let unknown = |_| Err(ReadSideError::Unknown(name.clone()));
             return Ok(kept.map_or(Ok(Activation::Done), unknown));
         };
-        transaction.execute(raw_sql(LOCK_TABLES)).await?;
+        lock_tables_for_short(transaction).await?;
         tables::settle(transaction, schema, number).await?;
         let (Some(generation), Some(role)) = (kept, role) else {
             return Ok(Ok(Activation::Done));

@@ -3,7 +3,7 @@
 use std::slice;
 
 use annals_core::{
-    Activation, Advance, CheckpointStore, Claim, Enrol, EventId, Failure, Generation,
+    Activation, Advance, CheckpointStore, Claim, Deleted, Enrol, EventId, Failure, Generation,
     GenerationInfo, Lease, Parked, Partition, PartitionInfo, ReadSideError, Renewed, Role,
     SubscriberInfo, SubscriberName, SubscriberState, Timestamp,
 };
@@ -28,7 +28,9 @@ const CLAIM: &str = "WITH part AS (
         JOIN {schema}.parts p ON p.subscriber = g.subscriber AND p.generation = g.generation
         WHERE s.name = $1 AND g.generation = $2 AND p.part = $3
     ), claimed AS (
-        UPDATE {schema}.parts p SET owner = $4, owned_until = $6, fence = p.fence + 1
+        UPDATE {schema}.parts p SET owner = $4, owned_until = $6,
+            -- No other lease has it, also of one that was deleted before it had this name.
+            fence = nextval('{schema}.tokens'::regclass)
         FROM part f
         WHERE p.subscriber = f.subscriber AND p.generation = f.generation AND p.part = f.part
           AND (p.owner IS NULL OR p.owner = $4 OR p.owned_until <= $5)
@@ -55,7 +57,8 @@ const LIST: &str = "SELECT s.name, s.state, g.generation, g.version, g.role, g.b
 const SET_STATE: &str = "WITH known AS (
         SELECT s.id, EXISTS (SELECT FROM {schema}.inline i WHERE i.subscriber = s.id) AND $2 <> 0
                      AS is_refused
-        FROM {schema}.subscribers s WHERE s.name = $1 AND s.last_generation > 0
+        FROM {schema}.subscribers s
+        WHERE s.name = $1 AND EXISTS (SELECT FROM {schema}.generations g WHERE g.subscriber = s.id)
     ), told AS (
         UPDATE {schema}.subscribers s SET state = $2
         FROM known k WHERE s.id = k.id AND NOT k.is_refused RETURNING s.id
@@ -220,6 +223,14 @@ impl CheckpointStore for PostgresReadSide {
             Some(Err(error)) => Err(read_side_error(DOING, error)),
             None => Err(ReadSideError::Unknown(subscriber.clone())),
         }
+    }
+
+    async fn delete(
+        &self,
+        subscriber: &SubscriberName,
+        now: Timestamp,
+    ) -> Result<Deleted, ReadSideError> {
+        self.delete_all(subscriber, now).await
     }
 
     async fn subscribers(&self) -> Result<Vec<SubscriberInfo>, ReadSideError> {

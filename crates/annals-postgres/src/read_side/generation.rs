@@ -36,12 +36,16 @@ pub(crate) async fn enrol(
     let mut transaction = connection.begin().await?;
     let insert = "INSERT INTO {schema}.subscribers (name, last_generation) VALUES ($1, 0)
         ON CONFLICT DO NOTHING";
-    query(schema.statement(insert))
-        .bind(enrol.subscriber.as_str())
-        .execute(&mut *transaction)
-        .await?;
-    let number = lock(&mut transaction, schema, &enrol.subscriber).await?;
-    let number = number.ok_or(Error::RowNotFound)?;
+    let number = loop {
+        query(schema.statement(insert))
+            .bind(enrol.subscriber.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        // Unless it was deleted just now.
+        if let Some(number) = lock(&mut transaction, schema, &enrol.subscriber).await? {
+            break number;
+        }
+    };
     let made = generations(&mut transaction, schema, number).await?;
     let active = made.iter().find(|made| made.role == ACTIVE);
     let is_made = made.iter().any(|made| made.version == i64::from(enrol.version));
@@ -208,22 +212,22 @@ pub(crate) async fn find(
     Ok(found.map(|made| (number, Some(role(made)))))
 }
 
-/// Waits for those who move the checkpoints of a subscriber, and keeps others from it.
-async fn lock_parts(
+/// Waits for those who move the checkpoints of a subscriber, and keeps others from it. Its number.
+pub(super) async fn lock_parts(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
-) -> Result<(), Error> {
-    let Some(number) = lock(transaction, schema, subscriber).await? else { return Ok(()) };
+) -> Result<Option<i32>, Error> {
+    let Some(number) = lock(transaction, schema, subscriber).await? else { return Ok(None) };
     // In the order in which whoever moves several takes them.
     let lock = "SELECT FROM {schema}.parts p WHERE p.subscriber = $1
         ORDER BY p.generation, p.part FOR UPDATE";
     query(schema.statement(lock)).bind(number).execute(transaction).await?;
-    Ok(())
+    Ok(Some(number))
 }
 
 /// The subscriber's number, once nobody else changes its generations.
-async fn lock(
+pub(super) async fn lock(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     subscriber: &SubscriberName,
@@ -233,6 +237,15 @@ async fn lock(
         .bind(subscriber.as_str())
         .fetch_optional(transaction)
         .await
+}
+
+/// Whether somebody has enrolled as this subscriber.
+pub(super) async fn has_generations(
+    transaction: &mut PgConnection,
+    schema: &SchemaName,
+    number: i32,
+) -> Result<bool, Error> {
+    Ok(!generations(transaction, schema, number).await?.is_empty())
 }
 
 async fn generations(

@@ -187,12 +187,12 @@ pub(crate) async fn make(
 }
 
 /// Drops the tables of generations that are gone, and gives those of the active one their names.
-/// Who calls it has the subscriber locked.
+/// Who calls it has the subscriber locked. How those were called that are gone.
 pub(crate) async fn settle(
     transaction: &mut PgConnection,
     schema: &SchemaName,
     number: i32,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     let delete = "DELETE FROM {schema}.projection_tables t WHERE t.subscriber = $1
         AND NOT EXISTS (SELECT FROM {schema}.generations g
                         WHERE g.subscriber = t.subscriber AND g.generation = t.generation)
@@ -201,8 +201,8 @@ pub(crate) async fn settle(
         query_scalar(schema.statement(delete)).bind(number).fetch_all(&mut *transaction).await?;
     if !gone.is_empty() {
         // At once: one may refer to another.
-        let gone: Vec<_> = gone.iter().map(|called| quoted(called)).collect();
-        let drop = format!("DROP TABLE IF EXISTS {}", gone.join(", "));
+        let tables: Vec<_> = gone.iter().map(|called| quoted(called)).collect();
+        let drop = format!("DROP TABLE IF EXISTS {}", tables.join(", "));
         transaction.execute(raw_sql(AssertSqlSafe(drop))).await?;
     }
     let update = "UPDATE {schema}.projection_tables t SET called = t.name
@@ -220,7 +220,7 @@ pub(crate) async fn settle(
         let rename = format!("ALTER TABLE {} RENAME TO {}", quoted(&called), quoted(plain));
         transaction.execute(raw_sql(AssertSqlSafe(rename))).await?;
     }
-    Ok(())
+    Ok(gone)
 }
 
 #[cfg(test)]

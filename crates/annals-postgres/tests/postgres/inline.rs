@@ -10,7 +10,7 @@ use annals_core::{
     Append, AppendError, CheckpointStore, Claim, Data, Enrol, EventStore, EventStoreExt, EventType,
     ExpectedVersion, Generation, ListRows, NewEvent, OnNewVersion, PoisonEvent, Position, Query,
     Read, ReadSideError, RecordedEvent, RowFold, RowKey, RowStore, StreamId, SubscriberName,
-    SubscriberState, Timestamp,
+    SubscriberState, Timestamp, UsedBy,
 };
 use annals_postgres::{
     BoxError, Inline, OpenError, Options, PostgresProjection, PostgresReactor, PostgresReadSide,
@@ -421,6 +421,10 @@ async fn nobody_works_an_inline_projection_behind_the_log() {
     }
     assert_eq!(bank.read_side.subscriber(&name).await.unwrap().unwrap(), info, "as before");
     bank.read_side.set_state(&name, SubscriberState::Running).await.expect("it runs");
+    let deleted = bank.read_side.delete(&name, Timestamp::MAX).await.unwrap_err();
+    let by_appends = matches!(deleted, ReadSideError::InUse { by: UsedBy::Appends, .. });
+    assert!(by_appends, "whatever the time is, but: {deleted:?}");
+    assert_eq!(bank.read_side.subscriber(&name).await.unwrap().unwrap(), info, "as before");
 
     bank.read_side.end_inline(&store, &name).await.unwrap();
     let outdated = store.append(paid(1, "1")).await.unwrap_err();

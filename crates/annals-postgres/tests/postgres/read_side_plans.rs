@@ -10,9 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use annals_core::{
-    Attempt, Delivery, DeliveryId, DeliveryQueue, DeliveryState, Enqueue, EventId, EventRef,
-    EventType, ListRows, NewDelivery, Position, RowStore, SelectDeliveries, Settled, StreamId,
-    SubscriberName, Take, Then, Timestamp, Version,
+    Attempt, CheckpointStore, Delivery, DeliveryId, DeliveryQueue, DeliveryState, Enqueue, EventId,
+    EventRef, EventType, ListRows, NewDelivery, Position, RowStore, SelectDeliveries, Settled,
+    StreamId, SubscriberName, Take, Then, Timestamp, Version,
 };
 use annals_postgres::PostgresReadSide;
 use annals_scratch::{Binaries, Cluster};
@@ -274,6 +274,13 @@ async fn deliveries_are_found_along_indexes() {
     let list = ListRows { prefix: "account-77".into(), limit: 20, ..ListRows::default() };
     assert_eq!(watched.read_side.rows(&balances, list).await.unwrap().len(), 20);
     watched.note("rows with a prefix");
+
+    let few = SubscriberName::from_static("few");
+    let deliveries = vec![new("few", 300_000, Some("lane")), new("few", 300_001, None)];
+    watched.read_side.enqueue(Enqueue { deliveries, advances: Vec::new() }, now).await.unwrap();
+    watched.new_plans();
+    assert_eq!(watched.read_side.delete(&few, now).await.unwrap().deliveries, 2);
+    watched.note("delete an inbox");
 
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/read_side_plans.txt");
     if std::env::var_os("ANNALS_BLESS").is_some() {

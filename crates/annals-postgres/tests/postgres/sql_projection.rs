@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use annals_core::{
-    Activation, Advance, Append, Claim, Data, Enrol, EventStore, EventStoreExt, EventType,
-    ExpectedVersion, Generation, Lease, NewEvent, OnNewVersion, Position, ProjectError, Projector,
-    Query, Read, ReadSideError, RecordedEvent, StreamId, Stretch, SubscriberName, Timestamp,
+    Activation, Advance, Append, CheckpointStore, Claim, Data, Enrol, EventStore, EventStoreExt,
+    EventType, ExpectedVersion, Generation, Lease, NewEvent, OnNewVersion, Position, ProjectError,
+    Projector, Query, Read, ReadSideError, RecordedEvent, RowStore, StreamId, Stretch,
+    SubscriberName, SubscriberState, Timestamp,
 };
 use annals_postgres::{
     BoxError, PostgresProjection, PostgresReadSide, PostgresRows, PostgresStore, ProjectionTable,
@@ -528,6 +529,58 @@ async fn a_discarded_generation_leaves_no_table() {
     let third = bank.read_side.projection(Balances::new(3, 3));
     bank.enrol(&third).await;
     assert_eq!(bank.tables().await, ["balances", "balances__4"]);
+}
+
+#[tokio::test]
+async fn one_that_is_deleted_leaves_no_table() {
+    let bank = Bank::new().await;
+    let first = bank.read_side.projection(Balances::new(1, 1));
+    let generation = bank.enrol(&first).await;
+    bank.pay(1, "5").await;
+    bank.catch_up(&first, generation).await;
+    bank.enrol(&bank.read_side.projection(Balances::new(2, 2))).await;
+    assert_eq!(bank.tables().await, ["balances", "balances__2"]);
+    let deleted = bank.read_side.delete(first.name(), NOW).await.unwrap();
+    assert_eq!(deleted.tables, ["balances", "balances__2"]);
+    assert_eq!(bank.tables().await, [] as [String; 0]);
+    let generation = bank.enrol(&first).await;
+    assert_eq!(generation, Generation::FIRST);
+    bank.catch_up(&first, generation).await;
+    assert_eq!(bank.balances().await, [row(1, 5)]);
+}
+
+/// It dies behind the first step: the rest is in nobody's way, whatever comes next.
+#[tokio::test]
+async fn one_that_was_deleted_in_part_is_deleted_again_or_begins_anew() {
+    let bank = Bank::new().await;
+    let balances = bank.read_side.projection(Balances::new(1, 1));
+    let name = balances.name();
+    let in_part = async || {
+        bank.enrol(&balances).await;
+        for statement in [
+            "INSERT INTO annals_read.rows (subscriber, generation, key, value)
+             SELECT g.subscriber, g.generation, 'left', '1' FROM annals_read.generations g",
+            "DROP TABLE balances",
+            "DELETE FROM annals_read.projection_tables",
+            "DELETE FROM annals_read.generations",
+        ] {
+            query(statement).execute(bank.store.pool()).await.expect("the first step");
+        }
+        assert_eq!(bank.read_side.subscriber(name).await.unwrap(), None);
+        let told = bank.read_side.set_state(name, SubscriberState::Paused).await;
+        assert!(matches!(told, Err(ReadSideError::Unknown(_))), "{told:?}");
+    };
+    in_part().await;
+    assert_eq!(bank.read_side.delete(name, NOW).await.unwrap().rows, 1);
+    let again = bank.read_side.delete(name, NOW).await;
+    assert!(matches!(again, Err(ReadSideError::Unknown(_))), "{again:?}");
+
+    in_part().await;
+    let generation = bank.enrol(&balances).await;
+    assert_eq!(generation, Generation::new(2), "what is left is not its own");
+    let rows = annals_core::ListRows { limit: 9, ..annals_core::ListRows::default() };
+    assert_eq!(bank.read_side.rows(name, rows).await.unwrap(), []);
+    assert_eq!(bank.read_side.sweep_rows(name, &[], 9).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -84,6 +84,10 @@ impl Server {
         Answer::of(self.send(request).await).await
     }
 
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        Answer::of(self.send(self.request(Method::DELETE, path, "")).await).await
+    }
+
     /// Sends these very bytes, and returns everything that comes back until the server closes.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();

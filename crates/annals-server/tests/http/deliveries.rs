@@ -113,6 +113,24 @@ async fn inboxes_are_told_what_to_do() {
 }
 
 #[tokio::test]
+async fn an_inbox_is_deleted_with_its_deliveries() {
+    let derived = Derived::start().await;
+    derived.dead("email", &["ada", "bob"]).await;
+    derived.dead("chat", &["ada"]).await;
+    derived.enrol("balances", 1).await;
+    let server = &derived.server;
+    let gone = json!({"name": "email", "parked": 0, "rows": 0, "deliveries": 2, "tables": []});
+    assert_eq!(server.delete("/v1/inboxes/email").await.ok().json(), gone);
+    for other in ["email", "balances", "none"] {
+        let told = server.delete(&format!("/v1/inboxes/{other}")).await;
+        told.problem(404, "unknown_subscriber");
+    }
+    let left = server.get("/v1/deliveries").await.ok().json();
+    assert_eq!(left["deliveries"].as_array().unwrap().len(), 1);
+    server.get("/v1/projections/balances").await.ok();
+}
+
+#[tokio::test]
 async fn hostile_ids_and_filters_are_refused_and_change_nothing() {
     let derived = Derived::start().await;
     derived.dead("email", &["ada"]).await;

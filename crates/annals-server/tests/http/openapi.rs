@@ -83,6 +83,8 @@ async fn answers_about_the_read_side_fit_their_schemas() {
     let history = server.get(&path).await.ok().json();
     fits(&history, "DeliveryHistory");
     fits(&history["attempts"][0], "Attempt");
+    fits(&server.delete("/v1/projections/balances").await.ok().json(), "Deleted");
+    fits(&server.delete("/v1/inboxes/email").await.ok().json(), "Deleted");
 }
 
 #[tokio::test]

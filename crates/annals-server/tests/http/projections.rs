@@ -131,6 +131,24 @@ async fn a_projection_is_paused_resumed_and_rebuilt_where_it_runs() {
 }
 
 #[tokio::test]
+async fn a_projection_is_deleted_once_nobody_runs_it() {
+    let derived = Derived::start().await;
+    let (server, (balances, running)) = (&derived.server, derived.run());
+    let token = deposit(server).await;
+    let path = "/v1/projections/balances";
+    running.wait_for(1.into(), DEADLINE).await.unwrap();
+    server.get(&format!("{path}?wait_for={token}&timeout=20s")).await.ok();
+    let problem = server.delete(path).await.problem(409, "in_use");
+    assert!(problem["detail"].as_str().unwrap().contains("stop it there"), "{problem}");
+    running.stop().await;
+    server.delete(&format!("{path}?yes=1")).await.problem(400, "invalid");
+    let gone = json!({"name": "balances", "parked": 0, "rows": 1, "deliveries": 0, "tables": []});
+    assert_eq!(server.delete(path).await.ok().json(), gone);
+    server.get(path).await.problem(404, "unknown_subscriber");
+    assert_eq!(balances.get("1").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn what_nobody_runs_is_not_found() {
     let derived = Derived::start().await;
     derived.dead("email", &["ada"]).await;
@@ -147,6 +165,7 @@ async fn what_nobody_runs_is_not_found() {
             let told = server.post(&format!("{path}/{wish}"), "").await;
             told.problem(404, "unknown_subscriber");
         }
+        server.delete(&path).await.problem(404, "unknown_subscriber");
     }
     assert_eq!(server.get("/v1/projections").await.ok().json(), json!({"projections": []}));
 }

@@ -197,24 +197,24 @@ fn exists(connection: &Connection, name: &str) -> Result<bool> {
     connection.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = ?1")?.exists([name])
 }
 
-/// Drops the tables of a generation, if it has any.
+/// Drops the tables of a generation, if it has any; how these were called.
 pub(crate) fn drop_tables(
     connection: &Connection,
     subscriber: i64,
     generation: u32,
     role: i64,
-) -> Result<()> {
+) -> Result<Vec<String>> {
+    let tables = noted(connection, subscriber, generation)?;
     // Those that refer to others go before these.
-    for name in noted(connection, subscriber, generation)?.iter().rev() {
-        connection.execute_batch(&format!(
-            "DROP TABLE IF EXISTS {}",
-            name_in(name.as_str(), generation, role)
-        ))?;
+    let called = tables.iter().rev().map(|name| name_in(name.as_str(), generation, role));
+    let called: Vec<String> = called.collect();
+    for name in &called {
+        connection.execute_batch(&format!("DROP TABLE IF EXISTS {name}"))?;
     }
     connection
         .prepare_cached("DELETE FROM annals_tables WHERE subscriber = ?1 AND generation = ?2")?
         .execute((subscriber, generation))?;
-    Ok(())
+    Ok(called)
 }
 
 /// Gives the tables of a generation that was being built the plain names, which are free now.

@@ -2,14 +2,17 @@
 
 use annals_core::EventId;
 use annals_core::{
-    Activation, Advance, CheckpointStore, Claim, Enrol, Failure, Generation, Lease, OnNewVersion,
-    Parked, Partition, ReadSideError, Renewed, SubscriberInfo, SubscriberName, SubscriberState,
-    Timestamp,
+    Activation, Advance, CheckpointStore, Claim, Deleted, Enrol, Failure, Generation, Lease,
+    OnNewVersion, Parked, Partition, ReadSideError, Renewed, SubscriberInfo, SubscriberName,
+    SubscriberState, Timestamp,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Result};
 
-use super::subscriber::{ACTIVE, BUILDING, failure, find, info, role_of, state_number, state_of};
+use super::subscriber::{
+    ACTIVE, BUILDING, LAST_NUMBER, failure, find, info, raise_last_number, role_of, state_number,
+    state_of,
+};
 use super::{SqliteReadSide, stored_count, stored_limit};
 use crate::number::{position, stored_position};
 use crate::{inline, projection};
@@ -142,6 +145,14 @@ impl CheckpointStore for SqliteReadSide {
         .await
     }
 
+    async fn delete(
+        &self,
+        subscriber: &SubscriberName,
+        now: Timestamp,
+    ) -> std::result::Result<Deleted, ReadSideError> {
+        self.delete_all(subscriber, now).await
+    }
+
     async fn subscribers(&self) -> std::result::Result<Vec<SubscriberInfo>, ReadSideError> {
         self.read("listing subscribers", |connection| {
             let mut names =
@@ -197,12 +208,17 @@ pub(crate) fn enrol(connection: &Connection, asked: &Enrol) -> Outcome<Subscribe
 }
 
 fn begin(connection: &Connection, asked: &Enrol) -> Result<()> {
-    let id = connection
+    // There is one already if it is being deleted, and rows of its generations are still there.
+    let (id, generation) = connection
         .prepare_cached(
-            "INSERT INTO annals_subscribers (name, state, last_generation) VALUES (?1, 0, ?2)",
+            "INSERT INTO annals_subscribers (name, state, last_generation) VALUES (?1, 0, ?2)
+             ON CONFLICT (name) DO UPDATE SET last_generation = last_generation + 1
+             RETURNING id, last_generation",
         )?
-        .insert((asked.subscriber.as_str(), Generation::FIRST.get()))?;
-    add_generation(connection, id, Generation::FIRST, ACTIVE, asked)
+        .query_row((asked.subscriber.as_str(), Generation::FIRST.get()), |row| {
+            Ok((row.get(0)?, Generation::new(row.get(1)?)))
+        })?;
+    add_generation(connection, id, generation, ACTIVE, asked)
 }
 
 /// Whether appends work it; that nothing was appended for a while changes nothing about it.
@@ -249,11 +265,11 @@ fn add_generation(
              VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute((id, generation, role, asked.version, now))?;
-    let mut insert = connection.prepare_cached(
+    let mut insert = connection.prepare_cached(&format!(
         "INSERT INTO annals_partitions
              (subscriber, generation, part, position, events, parked, moved_at, fence)
-         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, 0)",
-    )?;
+         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, {LAST_NUMBER})",
+    ))?;
     for part in 0..asked.partitions {
         insert.execute((id, generation, part, stored_position(asked.after), now))?;
     }
@@ -319,9 +335,21 @@ pub(crate) fn discard(
     Ok(is_building)
 }
 
-/// Forgets a generation, but for its rows: those may be many, and are swept bit by bit.
-fn forget_generation(connection: &Connection, id: i64, generation: u32, role: i64) -> Result<()> {
-    projection::drop_tables(connection, id, generation, role)?;
+/// Forgets a generation, but for its rows: those may be many, and are swept bit by bit. Says which
+/// tables were its own.
+pub(super) fn forget_generation(
+    connection: &Connection,
+    id: i64,
+    generation: u32,
+    role: i64,
+) -> Result<Vec<String>> {
+    let tables = projection::drop_tables(connection, id, generation, role)?;
+    let last_fence = connection
+        .prepare_cached(
+            "SELECT max(fence) FROM annals_partitions WHERE subscriber = ?1 AND generation = ?2",
+        )?
+        .query_row((id, generation), |row| row.get::<_, Option<i64>>(0))?;
+    raise_last_number(connection, last_fence.unwrap_or_default())?;
     for delete in [
         "DELETE FROM annals_generations WHERE subscriber = ?1 AND generation = ?2",
         "DELETE FROM annals_partitions WHERE subscriber = ?1 AND generation = ?2",
@@ -329,7 +357,7 @@ fn forget_generation(connection: &Connection, id: i64, generation: u32, role: i6
     ] {
         connection.prepare_cached(delete)?.execute((id, generation))?;
     }
-    Ok(())
+    Ok(tables)
 }
 
 fn claim(connection: &Connection, claim: Claim) -> Outcome<Option<Lease>> {
@@ -465,7 +493,10 @@ fn fail(connection: &Connection, lease: Lease, failure: &Failure) -> Outcome<()>
 
 fn set_state(connection: &Connection, name: SubscriberName, state: SubscriberState) -> Outcome<()> {
     let known = connection
-        .prepare_cached("UPDATE annals_subscribers SET state = ?2 WHERE name = ?1")?
+        .prepare_cached(
+            "UPDATE annals_subscribers SET state = ?2 WHERE name = ?1
+                 AND EXISTS (SELECT 1 FROM annals_generations g WHERE g.subscriber = id)",
+        )?
         .execute((name.as_str(), state_number(state)))?;
     if known == 0 {
         return Ok(Err(ReadSideError::Unknown(name)));

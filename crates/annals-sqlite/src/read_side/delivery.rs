@@ -15,6 +15,8 @@ use async_trait::async_trait;
 
 use self::desk::Among;
 use super::SqliteReadSide;
+pub(super) use desk::{delete_deliveries, used_by_takers};
+pub(super) use queue::find_inbox;
 
 /// The most bytes that are kept of a text about an attempt.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
@@ -239,6 +241,8 @@ mod tests {
         ("list the dead of an inbox", desk::DEAD_OF_INBOX),
         ("count by inbox", desk::INBOXES),
         ("find those to forget", desk::OLD),
+        ("find those that are being made", desk::TAKEN_NOW),
+        ("find the last of an inbox", desk::LAST_OF_INBOX),
     ];
 
     fn open() -> Connection {

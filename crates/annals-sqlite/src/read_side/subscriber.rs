@@ -38,12 +38,32 @@ pub(crate) fn role_of(number: i64) -> Role {
 /// The number that stands for a subscriber in all other tables.
 pub(crate) fn find(connection: &Connection, name: &SubscriberName) -> Result<Option<i64>> {
     connection
-        .prepare_cached("SELECT id FROM annals_subscribers WHERE name = ?1")?
+        .prepare_cached("SELECT id FROM annals_subscribers WHERE name = ?1 AND id > 0")?
         .query_row([name.as_str()], |row| row.get(0))
         .optional()
 }
 
-/// What is known of a subscriber.
+/// The highest fence and token of all that are gone, which is where others begin: nobody who comes
+/// late has one that is given again. It is kept as the last number of a subscriber 0, which nobody
+/// finds.
+pub(crate) const LAST_NUMBER: &str =
+    "coalesce((SELECT last_generation FROM annals_subscribers WHERE id = 0), 0)";
+
+/// Has others begin behind the fences or tokens of what goes.
+pub(super) fn raise_last_number(connection: &Connection, number: i64) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO annals_subscribers (id, name, state, last_generation)
+             VALUES (0, '', 0, ?1)
+             ON CONFLICT (id) DO UPDATE
+             SET last_generation = max(last_generation, excluded.last_generation)",
+        )?
+        .execute([number])?;
+    Ok(())
+}
+
+/// What is known of a subscriber. One that has no generation is known no more: what is left of it
+/// is being deleted.
 pub(crate) fn info(
     connection: &Connection,
     name: &SubscriberName,
@@ -54,6 +74,9 @@ pub(crate) fn info(
         .optional()?;
     let Some((id, state)) = found else { return Ok(None) };
     let generations = generations(connection, id)?;
+    if generations.is_empty() {
+        return Ok(None);
+    }
     Ok(Some(SubscriberInfo { subscriber: name.clone(), state: state_of(state), generations }))
 }
 

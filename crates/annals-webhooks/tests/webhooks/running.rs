@@ -43,6 +43,11 @@ impl Running {
         self.world.webhooks.replay(self.webhooks.inboxes(), id, which).await
     }
 
+    async fn all(&self, id: &WebhookId) -> usize {
+        let which = SelectDeliveries::inbox(id.inbox());
+        self.queue.deliveries(&which, 1_000).await.expect("the queue answers").len()
+    }
+
     async fn stands(&self, id: &WebhookId, state: DeliveryState) -> usize {
         let which = SelectDeliveries::inbox(id.inbox()).state(state);
         self.queue.deliveries(&which, 1_000).await.expect("the queue answers").len()
@@ -139,15 +144,38 @@ async fn what_waits_while_a_webhook_is_disabled_is_sent_when_it_is_enabled() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_webhook_that_is_removed_is_skipped() {
+async fn nothing_is_kept_of_a_webhook_that_is_removed() {
     let (running, receiver) = (Running::start().await, Receiver::start().await);
-    let crm = running.register("crm", receiver.url()).await;
-    receiver.answers(503, &[("retry-after", "60")], "");
-    running.world.deposit().await;
-    ids(&receiver, 1).await;
-    until(async || running.stands(&crm, DeliveryState::Waiting).await == 1).await;
+    let [crm, other] = [
+        running.register("crm", receiver.url()).await,
+        running.register("other", receiver.url()).await,
+    ];
+    for _ in [&crm, &other] {
+        receiver.answers(503, &[("retry-after", "60")], "");
+    }
+    let event = running.world.deposit().await;
+    ids(&receiver, 2).await;
+    for id in [&crm, &other] {
+        until(async || running.stands(id, DeliveryState::Waiting).await == 1).await;
+    }
     running.world.webhooks.remove(&crm).await.unwrap();
-    until(async || running.stands(&crm, DeliveryState::Skipped).await == 1).await;
+    until(async || running.queue.subscriber(&crm.inbox()).await.unwrap().is_none()).await;
+    until(async || running.all(&crm).await == 0).await;
+    assert_eq!(running.all(&other).await, 1);
+    let replayed = running.replay(&crm, Replay::at(event.position)).await;
+    assert!(matches!(replayed, Err(ReplayError::NotEnabled)), "{replayed:?}");
+}
+
+#[tokio::test]
+async fn what_is_being_sent_to_a_webhook_that_is_removed_is_waited_for() {
+    let world = World::with(|options| options.timeout(Duration::from_secs(2)));
+    let (running, address) = (Running::of(world).await, silent().await);
+    let crm = running.register("crm", format!("http://{address}/")).await;
+    running.world.deposit().await;
+    until(async || running.stands(&crm, DeliveryState::Taken).await == 1).await;
+    running.world.webhooks.remove(&crm).await.unwrap();
+    until(async || running.all(&crm).await == 0).await;
+    assert_eq!(running.queue.subscriber(&crm.inbox()).await.unwrap(), None);
 }
 
 #[tokio::test]

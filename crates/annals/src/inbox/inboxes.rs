@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_core::{
-    Attempt, Clock, DeliveryId, DeliveryInfo, DeliveryQueue, DeliveryState, Enqueue, Failure,
-    InboxInfo, NewDelivery, Position, ReadSideError, SelectDeliveries, SubscriberInfo,
+    Attempt, Clock, Deleted, DeliveryId, DeliveryInfo, DeliveryQueue, DeliveryState, Enqueue,
+    Failure, InboxInfo, NewDelivery, Position, ReadSideError, SelectDeliveries, SubscriberInfo,
     SubscriberName, SubscriberState, SystemClock, Timestamp,
 };
 
 use super::signals::Signals;
 
-/// What people do with inboxes: see how they stand, pause them, and look after dead letters.
+/// What people do with inboxes: see how they stand, pause them, look after dead letters, and delete
+/// those that nobody runs any more.
 ///
 /// It needs nothing but the queue: the inboxes may run in other processes, which notice within
 /// their [polling interval](super::InboxRunner::poll).
@@ -131,6 +132,26 @@ impl Inboxes {
             signals.told(&name, state);
         }
         Ok(())
+    }
+
+    /// Deletes one that nobody runs any more: up to where the log was read for it, and its
+    /// deliveries, also those that are still to be made, with their attempts. Says what went.
+    ///
+    /// It cannot be undone, but for starting it again: it begins as a new one then. When it fails
+    /// midway, delete it once more. One that is [fed](super::Inbox::fed) has nothing that shows
+    /// that somebody runs it while nothing is being made: stop it first.
+    ///
+    /// # Errors
+    /// [`ReadSideError::InUse`] while somebody runs it, which says what to do;
+    /// [`ReadSideError::Unknown`] when there is none of this name; or when the database does not
+    /// answer.
+    pub async fn delete(&self, inbox: &str) -> Result<Deleted, ReadSideError> {
+        let name = SubscriberName::from_stored(inbox);
+        // One that was deleted in part, or was only fed, is not known.
+        if self.queue.subscriber(&name).await?.is_some_and(|info| !info.is_inbox()) {
+            return Err(ReadSideError::Unknown(name));
+        }
+        self.queue.delete(&name, self.clock.now()).await
     }
 
     /// Puts deliveries into the queue, for inboxes that are [fed](super::Inbox::fed); those that

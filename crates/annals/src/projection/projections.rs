@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_core::{
-    CheckpointStore, Enrol, Generation, GenerationInfo, OnNewVersion, Parked, Position, Query,
-    ReadSideError, SubscriberInfo, SubscriberName, SubscriberState,
+    CheckpointStore, Deleted, Enrol, Generation, GenerationInfo, OnNewVersion, Parked, Position,
+    Query, ReadSideError, SubscriberInfo, SubscriberName, SubscriberState,
 };
 use tokio::time::sleep_until;
 
@@ -18,7 +18,8 @@ use crate::Annals;
 /// How often a checkpoint is looked at that another process moves.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What people do with projections: see how they stand, pause them, have them rebuilt.
+/// What people do with projections: see how they stand, pause them, have them rebuilt, and delete
+/// those that nobody runs any more.
 ///
 /// It needs nothing but the checkpoints: the projections may run in other processes, which notice
 /// within a second or two. Nothing is applied here, so a rebuild that is asked for goes on only
@@ -149,6 +150,25 @@ impl Projections {
         let Some(building) = info.building() else { return Ok(None) };
         self.checkpoints.discard(name, building.generation).await?;
         Ok(Some(building.generation))
+    }
+
+    /// Deletes one that nobody runs any more, because it was renamed or taken out: its checkpoint,
+    /// what it has parked, its rows, and its tables where it is one in SQL. Says what went. What a
+    /// [`Sink`](super::Sink) has written elsewhere stays there.
+    ///
+    /// It cannot be undone, but for starting it again: it begins as a new one then. When it fails
+    /// midway, delete it once more.
+    ///
+    /// # Errors
+    /// [`ReadSideError::InUse`] while somebody runs it, which says what to do;
+    /// [`ReadSideError::Unknown`] when there is none of this name; or when the read side does not
+    /// answer.
+    pub async fn delete(&self, name: &SubscriberName) -> Result<Deleted, ReadSideError> {
+        // One that was deleted in part is known no more.
+        if self.checkpoints.subscriber(name).await?.is_some_and(|info| info.is_inbox()) {
+            return Err(ReadSideError::Unknown(name.clone()));
+        }
+        self.checkpoints.delete(name, self.annals.clock.now()).await
     }
 
     /// The events that it has put aside, the lowest position first, at most so many.

@@ -2,6 +2,7 @@
 
 mod bank;
 mod crash;
+mod deleting;
 mod ending;
 mod keys;
 #[cfg(feature = "sqlite")]

@@ -1,6 +1,7 @@
 //! Read sides that are broken on purpose, each in one way.
 
 mod checkpoints;
+mod deleting;
 mod deliveries;
 mod rows;
 
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use crate::read_side::{ReadSide, ReadSideDecorator};
 
 pub use checkpoints::*;
+pub use deleting::*;
 pub use deliveries::*;
 pub use rows::*;
 

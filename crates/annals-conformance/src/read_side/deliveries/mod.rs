@@ -1,6 +1,7 @@
 //! What [`DeliveryQueue`](annals_core::DeliveryQueue) says.
 
 pub(super) mod by_hand;
+pub(super) mod deleting;
 pub(super) mod durable;
 pub(super) mod enqueuing;
 pub(super) mod lanes;

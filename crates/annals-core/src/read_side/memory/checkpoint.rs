@@ -6,8 +6,9 @@ use super::inline::REBUILDING_INLINE;
 use super::{Built, Kept, MemoryReadSide, Part, Subscriber};
 use crate::error::ReadSideError;
 use crate::read_side::{
-    Activation, Advance, CheckpointStore, Claim, Enrol, Failure, Generation, GenerationInfo, Lease,
-    OnNewVersion, Parked, Partition, PartitionInfo, Renewed, Role, SubscriberInfo, SubscriberState,
+    Activation, Advance, CheckpointStore, Claim, Deleted, Enrol, Failure, Generation,
+    GenerationInfo, Lease, OnNewVersion, Parked, Partition, PartitionInfo, Renewed, Role,
+    SubscriberInfo, SubscriberState,
 };
 use crate::{SubscriberName, Timestamp};
 
@@ -55,6 +56,7 @@ impl CheckpointStore for MemoryReadSide {
 
     async fn claim(&self, claim: Claim) -> Result<Option<Lease>, ReadSideError> {
         let mut kept = self.kept();
+        let fence = kept.fence + 1;
         let unknown = || ReadSideError::Unknown(claim.subscriber.clone());
         let built = kept.known(&claim.subscriber)?.generation(claim.generation);
         let part = built.and_then(|built| built.parts.get_mut(claim.partition as usize));
@@ -65,16 +67,18 @@ impl CheckpointStore for MemoryReadSide {
         {
             return Ok(None);
         }
-        part.fence += 1;
+        part.fence = fence;
         part.owner = Some((claim.owner, claim.until));
-        Ok(Some(Lease {
+        let lease = Lease {
             subscriber: claim.subscriber,
             generation: claim.generation,
             partition: part.partition,
             fence: part.fence,
             position: part.position,
             failure: part.failure.clone(),
-        }))
+        };
+        kept.fence = fence;
+        Ok(Some(lease))
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed, ReadSideError> {
@@ -118,6 +122,14 @@ impl CheckpointStore for MemoryReadSide {
             parts.for_each(|part| part.failure = None);
         }
         Ok(())
+    }
+
+    async fn delete(
+        &self,
+        subscriber: &SubscriberName,
+        now: Timestamp,
+    ) -> Result<Deleted, ReadSideError> {
+        self.kept().delete(subscriber, now)
     }
 
     async fn subscribers(&self) -> Result<Vec<SubscriberInfo>, ReadSideError> {

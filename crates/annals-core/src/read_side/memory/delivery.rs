@@ -151,10 +151,7 @@ impl DeliveryQueue for MemoryReadSide {
         let of_inbox = queue.deliveries.iter().filter(|(_, queued)| queued.info.inbox == *inbox);
         let old = of_inbox.filter(|(_, queued)| queued.over() && queued.over_at < before);
         let old: Vec<_> = old.take(limit).map(|(key, _)| key.clone()).collect();
-        for key in &old {
-            queue.deliveries.remove(key);
-            queue.positions.remove(&key.1);
-        }
+        queue.remove(&old);
         Ok(old.len() as u64)
     }
 }
@@ -163,6 +160,33 @@ impl Queue {
     fn get(&mut self, id: &DeliveryId) -> Option<&mut Queued> {
         let position = *self.positions.get(id)?;
         self.deliveries.get_mut(&(position, id.clone()))
+    }
+
+    /// Those of an inbox that somebody makes, and until when.
+    pub(super) fn taken(
+        &self,
+        inbox: &SubscriberName,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Timestamp> {
+        let taken = self.deliveries.values().filter(|queued| {
+            queued.info.inbox == *inbox && queued.info.state == DeliveryState::Taken
+        });
+        taken.map(|queued| queued.until).filter(move |until| *until > now)
+    }
+
+    /// Removes all of an inbox; how many these were.
+    pub(super) fn remove_all(&mut self, inbox: &SubscriberName) -> u64 {
+        let all = self.deliveries.iter().filter(|(_, queued)| queued.info.inbox == *inbox);
+        let all: Vec<_> = all.map(|(key, _)| key.clone()).collect();
+        self.remove(&all);
+        all.len() as u64
+    }
+
+    fn remove(&mut self, keys: &[(Position, DeliveryId)]) {
+        for key in keys {
+            self.deliveries.remove(key);
+            self.positions.remove(&key.1);
+        }
     }
 
     fn select<'a>(

@@ -187,7 +187,7 @@ impl Kept {
             let built = subscriber.and_then(|subscriber| subscriber.generation(*generation));
             let part = built.and_then(|built| built.parts.get_mut(staged.index));
             let part = part.expect("what was staged is applied under the same lock");
-            part.taken_by_the_append();
+            part.taken_by_the_append(&mut self.fence);
             part.position = staged.to;
             part.events += staged.events;
             part.moved_at = now;
@@ -209,9 +209,10 @@ impl Built {
 }
 
 impl Part {
-    fn taken_by_the_append(&mut self) {
+    fn taken_by_the_append(&mut self, fence: &mut u64) {
         if self.owner.as_ref().is_none_or(|(owner, _)| **owner != *OWNER) {
-            self.fence += 1;
+            *fence += 1;
+            self.fence = *fence;
             self.owner = Some((OWNER.into(), Timestamp::MAX));
         }
     }

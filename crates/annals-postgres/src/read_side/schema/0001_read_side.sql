@@ -90,8 +90,9 @@ CREATE TABLE {schema}.inline (
     CONSTRAINT inline_pkey PRIMARY KEY (subscriber)
 );
 
--- Higher with each attempt, whichever delivery it is of: one that was forgotten and is added anew
--- must not take an attempt from before for one of its own.
+-- Higher with each attempt, whichever delivery it is of, and with each lease, whoever has it: what
+-- was forgotten or deleted, and comes anew, must not take an attempt or an owner from before for one
+-- of its own.
 CREATE SEQUENCE {schema}.tokens AS bigint;
 
 CREATE TABLE {schema}.deliveries (
@@ -228,6 +229,8 @@ BEGIN
         RETURN;
     END IF;
 
+    -- No name goes while deliveries are added to it. No inbox has the number 0.
+    PERFORM {schema}.lock_lanes(ARRAY[0], false);
     LOOP
         inboxes := ARRAY(SELECT s.id FROM unnest(names) WITH ORDINALITY AS n(name, place)
                          LEFT JOIN {schema}.subscribers s ON s.name = n.name ORDER BY n.place);

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use annals_core::{
     Attempt, DeliveryId, DeliveryInfo, DeliveryState, InboxInfo, Position, SelectDeliveries,
-    SubscriberName, Timestamp,
+    SubscriberName, Timestamp, UsedBy,
 };
-use rusqlite::{Connection, Result, Row, named_params};
+use rusqlite::{Connection, Params, Result, Row, named_params};
 
 use super::super::stored_limit;
+use super::super::subscriber::raise_last_number;
 use super::lane::call_first;
 use super::queue::{event, find_inbox};
 use super::{DEAD, SKIPPED, TAKEN, WAITING, state_number, state_of};
@@ -252,20 +253,60 @@ pub(super) fn forget(
     before: Timestamp,
     limit: usize,
 ) -> Result<u64> {
-    let mut select = connection.prepare_cached(OLD)?;
     let of = (inbox.as_str(), before.as_micros(), stored_limit(limit));
-    let numbers = select.query_map(of, |row| row.get(0))?;
-    let numbers: Vec<i64> = numbers.collect::<Result<_>>()?;
+    delete(connection, OLD, of).map(|forgotten| forgotten as u64)
+}
+
+pub(super) const OLD: &str = "SELECT number, token FROM annals_deliveries
+     WHERE inbox = (SELECT id FROM annals_inboxes WHERE name = ?1)
+         AND settled_at IS NOT NULL AND settled_at < ?2 ORDER BY settled_at LIMIT ?3";
+
+/// Deletes deliveries of an inbox, however they stand; how many these were. Its lanes go from
+/// their ends, so that what is left of one still begins where it did.
+pub(in crate::read_side) fn delete_deliveries(
+    connection: &Connection,
+    inbox: i64,
+    limit: usize,
+) -> Result<usize> {
+    delete(connection, LAST_OF_INBOX, (inbox, stored_limit(limit)))
+}
+
+pub(super) const LAST_OF_INBOX: &str = "SELECT number, token FROM annals_deliveries
+         INDEXED BY annals_deliveries_of_inbox
+     WHERE inbox = ?1 ORDER BY position DESC, id DESC LIMIT ?2";
+
+/// Deletes the deliveries that a statement finds, with their attempts; how many these were.
+fn delete(connection: &Connection, which: &str, of: impl Params) -> Result<usize> {
+    let mut select = connection.prepare_cached(which)?;
+    let found = select.query_map(of, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found: Vec<(i64, i64)> = found.collect::<Result<_>>()?;
     let mut delete =
         connection.prepare_cached("DELETE FROM annals_deliveries WHERE number = ?1")?;
     let mut of = connection.prepare_cached("DELETE FROM annals_attempts WHERE delivery = ?1")?;
-    for number in &numbers {
+    for (number, _) in &found {
         of.execute([number])?;
         delete.execute([number])?;
     }
-    Ok(numbers.len() as u64)
+    if let Some(last) = found.iter().map(|(_, token)| *token).max() {
+        raise_last_number(connection, last)?;
+    }
+    Ok(found.len())
 }
 
-pub(super) const OLD: &str = "SELECT number FROM annals_deliveries
-     WHERE inbox = (SELECT id FROM annals_inboxes WHERE name = ?1)
-         AND settled_at IS NOT NULL AND settled_at < ?2 ORDER BY settled_at LIMIT ?3";
+/// Whether somebody makes deliveries of an inbox, and is not overdue.
+pub(in crate::read_side) fn used_by_takers(
+    connection: &Connection,
+    inbox: Option<i64>,
+    now: Timestamp,
+) -> Result<Option<UsedBy>> {
+    let (deliveries, until) = connection
+        .prepare_cached(TAKEN_NOW)?
+        .query_row((inbox, TAKEN, now.as_micros()), |row| {
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, Option<i64>>(1)?))
+        })?;
+    Ok(until.map(|until| UsedBy::Deliveries { deliveries, until: Timestamp::from_micros(until) }))
+}
+
+pub(super) const TAKEN_NOW: &str = "SELECT count(*), max(wake_at) FROM annals_deliveries
+         INDEXED BY annals_deliveries_open
+     WHERE open = 1 AND inbox = ?1 AND state = ?2 AND wake_at > ?3";

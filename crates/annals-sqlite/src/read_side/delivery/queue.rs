@@ -9,6 +9,7 @@ use annals_core::{
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 use super::super::checkpoint::{Outcome, advance};
+use super::super::subscriber::LAST_NUMBER;
 use super::super::{stored_count, stored_limit};
 use super::TAKEN;
 use super::lane::{first, place, set_place};
@@ -45,7 +46,10 @@ fn number_of(connection: &Connection, inbox: &SubscriberName) -> Result<i64> {
         .insert([inbox.as_str()])
 }
 
-pub(super) fn find_inbox(connection: &Connection, inbox: &SubscriberName) -> Result<Option<i64>> {
+pub(in crate::read_side) fn find_inbox(
+    connection: &Connection,
+    inbox: &SubscriberName,
+) -> Result<Option<i64>> {
     connection
         .prepare_cached("SELECT id FROM annals_inboxes WHERE name = ?1")?
         .query_row([inbox.as_str()], |row| row.get(0))
@@ -62,13 +66,13 @@ fn add(connection: &Connection, inbox: i64, new: &NewDelivery, now: Timestamp) -
     let is_first = first.as_ref().is_none_or(|first| stands < (first.position, &*first.id));
     let due_at = new.due_at.as_micros();
     let added = connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "INSERT INTO annals_deliveries
                  (id, inbox, state, open, place, wake_at, due_at, token, attempts, position, event,
                   stream, version, type, recipient, lane, enqueued_at)
-             VALUES (?1, ?2, 0, 1, ?12, ?3, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             VALUES (?1, ?2, 0, 1, ?12, ?3, ?3, {LAST_NUMBER}, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (id) DO NOTHING",
-        )?
+        ))?
         .execute(rusqlite::params![
             new.id.as_str(),
             inbox,

@@ -7,6 +7,7 @@ use annals_core::{
     Append, AppendError, CheckpointStore, Claim, Data, Enrol, EventStore, EventStoreExt, EventType,
     ExpectedVersion, Generation, NewEvent, OnNewVersion, Position, Query, Read, ReadSideError,
     RecordedEvent, RowStore, StreamCatalog, StreamId, SubscriberName, SubscriberState, Timestamp,
+    UsedBy,
 };
 use annals_sqlite::{Check, Inline, OpenError, SqliteReactor, SqliteReadSide, SqliteStore};
 use futures_util::future::join_all;
@@ -287,6 +288,10 @@ async fn one_is_not_rebuilt_by_hand_since_nobody_would_do_it() {
     assert!(matches!(refused, ReadSideError::Unsupported(_)), "{refused:?}");
     assert!(told.contains("count its version up"), "{told}");
     assert_eq!(read_side.subscriber(&name).await.unwrap().unwrap().building(), None);
+
+    let used = read_side.delete(&name, Timestamp::EPOCH).await.unwrap_err();
+    let by_appends = matches!(used, ReadSideError::InUse { by: UsedBy::Appends, .. });
+    assert!(by_appends, "{used:?}");
 
     // Whoever works it behind the log from now on can rebuild it.
     let claim = Claim {

@@ -2,8 +2,8 @@
 
 use annals_core::error::Chain;
 use annals_core::{
-    Activation, CheckpointStore, EventStore, Generation, OnNewVersion, Position, ProjectError,
-    Projector, SubscriberInfo,
+    Activation, CheckpointStore, EventStore, Generation, ListRows, OnNewVersion, Position,
+    ProjectError, Projector, ReadSideError, RowStore, SubscriberInfo, SubscriberState, Timestamp,
 };
 use annals_sqlite::{
     ProjectionTable, SqliteProjection, SqliteReadSide, SqliteRows, SqliteStore, TableName,
@@ -86,6 +86,55 @@ async fn an_event_that_cannot_be_applied_is_named_and_leaves_nothing() {
     }
 }
 
+#[tokio::test]
+async fn one_that_is_deleted_leaves_no_table() {
+    let place = Place::new();
+    let projector = place.read_side.projection(Balances::new());
+    let first = enrol(&projector, OnNewVersion::Refuse).await;
+    place.deposit("1", 5).await;
+    step(&projector, first, &place.store, 10).await.unwrap();
+    let newer = place.read_side.projection(Balances::new().version(2, 100));
+    enrol(&newer, OnNewVersion::Rebuild).await;
+
+    let deleted = place.read_side.delete(projector.name(), Timestamp::MAX).await.unwrap();
+    assert_eq!(deleted.tables, ["accounts", "accounts__2", "balances", "balances__2"]);
+    assert_eq!(names(&place.connect()), [] as [String; 0]);
+    let first = enrol(&projector, OnNewVersion::Refuse).await;
+    step(&projector, first, &place.store, 10).await.unwrap();
+    assert_eq!(balances(&place.connect()), [("account-1".to_owned(), 5)]);
+}
+
+/// It dies behind the first step: the rest is in nobody's way, whatever comes next.
+#[tokio::test]
+async fn one_that_was_deleted_in_part_is_deleted_again_or_begins_anew() {
+    let place = Place::new();
+    let projector = place.read_side.projection(Balances::new());
+    let name = projector.name();
+    let in_part = async || {
+        enrol(&projector, OnNewVersion::Refuse).await;
+        let first_step = "INSERT INTO annals_rows
+                SELECT subscriber, generation, 'left', CAST('1' AS BLOB) FROM annals_generations;
+            DROP TABLE balances; DROP TABLE accounts;
+            DELETE FROM annals_tables; DELETE FROM annals_partitions; DELETE FROM annals_generations";
+        place.connect().execute_batch(first_step).unwrap();
+        assert_eq!(place.read_side.subscriber(name).await.unwrap(), None);
+        assert_eq!(place.read_side.subscribers().await.unwrap(), []);
+        let told = place.read_side.set_state(name, SubscriberState::Paused).await;
+        assert!(matches!(told, Err(ReadSideError::Unknown(_))), "{told:?}");
+    };
+    in_part().await;
+    assert_eq!(place.read_side.delete(name, NOW).await.unwrap().rows, 1);
+    let again = place.read_side.delete(name, NOW).await;
+    assert!(matches!(again, Err(ReadSideError::Unknown(_))), "{again:?}");
+
+    in_part().await;
+    let generation = enrol(&projector, OnNewVersion::Refuse).await;
+    assert_eq!(generation, Generation::new(2), "what is left is not its own");
+    let rows = ListRows { limit: 9, ..ListRows::default() };
+    assert_eq!(place.read_side.rows(name, rows).await.unwrap(), []);
+    assert_eq!(place.read_side.sweep_rows(name, &[], 9).await.unwrap(), 1);
+}
+
 /// Somebody has claimed the part since, and is to find nothing of what comes too late.
 #[tokio::test]
 async fn whoever_lost_the_part_writes_nothing() {
@@ -113,10 +162,7 @@ async fn whoever_lost_the_part_writes_nothing() {
     };
     let stretch = annals_core::Stretch { events: events.await.unwrap(), advance };
     let error = projector.project(&stretch).await.unwrap_err();
-    assert!(
-        matches!(error, ProjectError::ReadSide(annals_core::ReadSideError::Fenced(_))),
-        "{error:?}"
-    );
+    assert!(matches!(error, ProjectError::ReadSide(ReadSideError::Fenced(_))), "{error:?}");
     assert!(balances(&place.connect()).is_empty());
 }
 
@@ -270,9 +316,5 @@ async fn a_projection_that_ends_the_transaction_is_told_and_hurts_nobody_later()
     let error = step(&projector, first, &place.store, 10).await.unwrap_err();
     assert!(Chain(&error).to_string().contains("ended the transaction"), "{}", Chain(&error));
     place.info(&projector).await;
-    place
-        .read_side
-        .set_state(projector.name(), annals_core::SubscriberState::Paused)
-        .await
-        .unwrap();
+    place.read_side.set_state(projector.name(), SubscriberState::Paused).await.unwrap();
 }

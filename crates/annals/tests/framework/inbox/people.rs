@@ -13,6 +13,7 @@ on_every_read_side!(
     a_pause_survives_a_restart_and_is_told_from_elsewhere,
     a_disabled_inbox_never_gets_what_came_meanwhile,
     status_tells_how_inboxes_stand,
+    an_inbox_that_nobody_runs_is_deleted_and_begins_anew,
     what_was_made_long_ago_is_forgotten,
     an_engine_forgets_what_is_its_own,
     waiting_ends_with_the_time_and_names_who_is_behind,
@@ -81,6 +82,31 @@ async fn status_tells_how_inboxes_stand(world: World) {
     // Elsewhere, one that has nothing to do is known to be an inbox as well.
     let elsewhere = Inboxes::over(Arc::clone(&world.queue)).status().await.unwrap();
     assert_eq!(elsewhere.len(), 2);
+}
+
+async fn an_inbox_that_nobody_runs_is_deleted_and_begins_anew(world: World) {
+    let define = |witness: &Witness| Inbox::new("email", witness.clone()).from_beginning();
+    let (failing, chat) = (Witness::failing(1), Witness::new());
+    let inboxes = world.start([define(&failing), Inbox::new("chat", chat)]).await;
+    world.append("issue-1", &["Opened", "Closed"]).await;
+    idle(&inboxes).await;
+    let elsewhere = Inboxes::over(Arc::clone(&world.queue)).with_clock(Arc::clone(&world.clock));
+    let refused = elsewhere.delete("email").await.unwrap_err();
+    assert!(matches!(refused, ReadSideError::InUse { .. }), "{refused:?}");
+    inboxes.stop().await;
+
+    assert_eq!(elsewhere.delete("email").await.unwrap().deliveries, 2);
+    let status = elsewhere.status().await.unwrap();
+    assert_eq!(status.iter().map(|one| one.inbox.as_str()).collect::<Vec<_>>(), ["chat"]);
+    for unknown in ["email", "mail", ""] {
+        let unknown = elsewhere.delete(unknown).await.unwrap_err();
+        assert!(matches!(unknown, ReadSideError::Unknown(_)), "{unknown:?}");
+    }
+    let email = Witness::new();
+    let inboxes = world.start([define(&email)]).await;
+    idle(&inboxes).await;
+    assert_eq!(email.events(), ["issue-1@1 Opened", "issue-1@2 Closed"]);
+    assert!(email.seen().iter().all(|seen| seen.attempt == 1), "{:?}", email.seen());
 }
 
 async fn waiting_ends_with_the_time_and_names_who_is_behind(world: World) {
